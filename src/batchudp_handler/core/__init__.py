@@ -1,0 +1,1 @@
+"""The deciding half: bytes, records and time in; datagrams, events and deadlines out."""
