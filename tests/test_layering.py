@@ -1,0 +1,270 @@
+"""Does every module stay on its side: the core decides, the shell does?
+
+The rules are read from the source with `ast`, so nothing has to be imported or run. Whoever adds
+a room adds a line to `MAY_IMPORT`, and says with it who may look at whom.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+PACKAGE = "batchudp_handler"
+ROOT = Path(__file__).parent.parent / "src" / PACKAGE
+
+MAX_FUNCTION_LINES = 50
+"""Without the docstring. Most functions have 5 to 15."""
+
+FORBIDDEN_IN_CORE = frozenset(
+    {
+        *(
+            "socket",
+            "socketserver",
+            "select",
+            "selectors",
+            "ssl",
+            "http",
+            "subprocess",
+            "tempfile",
+        ),
+        *("threading", "queue", "asyncio", "concurrent", "multiprocessing", "signal"),
+        *("time", "random", "secrets", "uuid", "os", "sys"),
+    }
+)
+"""What does something, or knows something that was not told as an argument."""
+
+MAY_USE_LOGGING = {"core.snapshot"}
+"""The one room of the core that knows what a LogRecord looks like."""
+
+LIBRARY = frozenset({"core", "config", "handler", "receiver", "transport", "signals", ""})
+"""What a program of ours may use, as any other program may."""
+
+MAY_IMPORT: Mapping[str, frozenset[str]] = {
+    "core": frozenset(),
+    "fork": frozenset(),
+    "signals": frozenset(),
+    "transport": frozenset({"core"}),
+    "spool": frozenset({"core"}),
+    "config": frozenset({"core"}),
+    "console": frozenset({"core"}),
+    "flusher": frozenset({"core", "transport", "spool", "fork"}),
+    "handler": frozenset({"core", "transport", "spool", "fork", "config", "flusher"}),
+    "receiver": frozenset({"core", "transport", "config"}),
+    "": frozenset({"core", "config", "handler", "receiver", "signals"}),
+    "testing": LIBRARY,
+    "cli": LIBRARY | {"console"},
+    "__main__": frozenset({"cli"}),
+}
+"""Room to rooms, between the top-level names of the package; "" is the package itself."""
+
+SENDING = frozenset({"buffer", "congestion", "rtt", "send_window", "sender", "splitter"})
+RECEIVING = frozenset({"reassembly", "receive_window", "receiver"})
+"""The two machines meet on the wire only."""
+
+ONLY_IN: Mapping[str, frozenset[str]] = {
+    "socket": frozenset({"transport", "testing", "cli"}),
+    "selectors": frozenset({"transport", "testing"}),
+    "threading": frozenset({"flusher", "handler", "receiver", "fork", "signals", "testing"}),
+}
+"""Who owns a socket or a thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """One source file, parsed."""
+
+    name: str
+    """Dotted, below the package: `core.wire`; the package itself is the empty string."""
+    tree: ast.Module
+    is_package: bool = False
+
+    @property
+    def room(self) -> str:
+        return self.name.partition(".")[0]
+
+    def imports(self, *, top_level_only: bool = False) -> Iterator[str]:
+        """The absolute dotted names that this module imports."""
+        nodes = run_at_import(self.tree) if top_level_only else ast.walk(self.tree)
+        for node in nodes:
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                yield from self._from_names(node)
+
+    def _from_names(self, node: ast.ImportFrom) -> Iterator[str]:
+        base = node.module or ""
+        if node.level:
+            parts = [PACKAGE, *self.name.split(".")] if self.name else [PACKAGE]
+            parts = parts[: len(parts) - node.level + self.is_package]
+            base = ".".join([*parts, *([base] if base else [])])
+        # `from . import wire` names a module, `from .wire import parse` names something in one
+        yield from (f"{base}.{alias.name}" for alias in node.names)
+
+    def own_imports(self, modules: Mapping[str, Module]) -> set[str]:
+        """The names of our modules that this one imports, `core.wire` and the like."""
+        found = set()
+        for name in self.imports():
+            if name.partition(".")[0] == PACKAGE:
+                inner = name.partition(".")[2]
+                found.add(inner if inner in modules else inner.rpartition(".")[0])
+        return found - {self.name}
+
+
+def run_at_import(tree: ast.Module) -> Iterator[ast.AST]:
+    """The nodes that run when the module is imported: nothing inside functions."""
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            waiting.extend(node.orelse)
+        elif not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            waiting.extend(ast.iter_child_nodes(node))
+
+
+@cache
+def modules() -> Mapping[str, Module]:
+    found = {}
+    for path in sorted(ROOT.rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        is_package = parts[-1] == "__init__"
+        name = ".".join(parts[:-1] if is_package else parts)
+        found[name] = Module(name, ast.parse(path.read_text("utf-8")), is_package)
+    return found
+
+
+def impure_imports(module: Module) -> list[str]:
+    """What a module of the core imports although it may not."""
+    forbidden = FORBIDDEN_IN_CORE
+    if module.name not in MAY_USE_LOGGING:
+        forbidden |= {"logging"}
+    return [name for name in module.imports() if name.partition(".")[0] in forbidden]
+
+
+def in_core() -> list[Module]:
+    return [module for module in modules().values() if module.room == "core"]
+
+
+def functions(module: Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(module.tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield node
+
+
+def lines_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """The lines of a function without its docstring."""
+    total = (function.end_lineno or function.lineno) - function.lineno + 1
+    first = function.body[0]
+    if ast.get_docstring(function) is not None:
+        total -= (first.end_lineno or first.lineno) - first.lineno + 1
+    return total
+
+
+def by_name(module: Module) -> str:
+    return module.name or PACKAGE
+
+
+@pytest.mark.parametrize("module", in_core(), ids=by_name)
+def test_the_core_does_nothing_by_itself(module: Module) -> None:
+    """No module of the core imports what opens, waits, draws, reads a clock or the environment."""
+    assert impure_imports(module) == []
+
+
+@pytest.mark.parametrize("module", in_core(), ids=by_name)
+def test_a_socket_in_the_core_would_be_noticed(module: Module) -> None:
+    """Put `import socket` into any module of the core, and the check above names it."""
+    stained = ast.parse(ast.unparse(module.tree) + "\nimport socket\n")
+    assert impure_imports(Module(module.name, stained, module.is_package)) == ["socket"]
+
+
+@pytest.mark.parametrize("module", modules().values(), ids=by_name)
+def test_imports_point_one_way(module: Module) -> None:
+    """A module imports only from the rooms that its own room may look into."""
+    assert module.room in MAY_IMPORT, "a new room: say in MAY_IMPORT what it may import"
+    rooms = {name.partition(".")[0] for name in module.own_imports(modules())}
+    assert rooms <= MAY_IMPORT[module.room] | {module.room}
+
+
+def test_no_two_modules_import_each_other() -> None:
+    """The imports of the package have no cycle, not even inside functions."""
+    edges = {
+        name: {other for other in module.own_imports(modules()) if other}
+        for name, module in modules().items()
+        if not module.is_package
+    }
+    done: set[str] = set()
+    while ready := {name for name, needs in edges.items() if needs <= done | _packages()} - done:
+        done |= ready
+    assert set(edges) - done == set()
+
+
+def _packages() -> set[str]:
+    return {name for name, module in modules().items() if module.is_package}
+
+
+@pytest.mark.parametrize("module", in_core(), ids=by_name)
+def test_the_two_machines_meet_on_the_wire_only(module: Module) -> None:
+    """Nothing on the sending side of the core imports the receiving side, nor the reverse."""
+    own = module.name.partition(".")[2]
+    imported = {name.partition(".")[2] for name in module.own_imports(modules())}
+    if own in SENDING:
+        assert imported & RECEIVING == set()
+    elif own in RECEIVING:
+        assert imported & SENDING == set()
+    elif own:
+        assert imported & (SENDING | RECEIVING) == set()
+
+
+@pytest.mark.parametrize("module", modules().values(), ids=by_name)
+def test_sockets_and_threads_have_few_owners(module: Module) -> None:
+    """Sockets are opened by the transport, threads are started by those who own a loop."""
+    for name in module.imports():
+        owners = ONLY_IN.get(name.partition(".")[0])
+        assert owners is None or module.room in owners, name
+
+
+@pytest.mark.parametrize("module", modules().values(), ids=by_name)
+def test_the_environment_is_read_in_one_place(module: Module) -> None:
+    """Only the configuration and the scripts that call it look at `os.environ`."""
+    if module.room in {"config", "cli"}:
+        return
+    names = {node.attr for node in ast.walk(module.tree) if isinstance(node, ast.Attribute)}
+    assert names & {"environ", "getenv"} == set()
+
+
+@pytest.mark.parametrize("module", modules().values(), ids=by_name)
+def test_the_standard_library_is_enough(module: Module) -> None:
+    """Importing the package needs nothing else; extras are imported inside functions."""
+    if module.room == "testing":
+        pytest.skip("the testing package is for people who have pytest")
+    foreign = {
+        name
+        for name in module.imports(top_level_only=True)
+        if name.partition(".")[0] not in sys.stdlib_module_names | {PACKAGE}
+    }
+    assert foreign == set()
+
+
+@pytest.mark.parametrize("module", modules().values(), ids=by_name)
+def test_functions_are_short(module: Module) -> None:
+    """No function has more than fifty lines."""
+    too_long = {f.name: lines_of(f) for f in functions(module) if lines_of(f) > MAX_FUNCTION_LINES}
+    assert too_long == {}
+
+
+@pytest.mark.parametrize("module", modules().values(), ids=by_name)
+def test_a_module_says_what_it_is_for(module: Module) -> None:
+    """A module's first lines ask the question that it answers; a package says what is in it."""
+    docstring = ast.get_docstring(module.tree) or ""
+    opening = docstring.partition("\n\n")[0]
+    assert opening, "no docstring"
+    assert module.is_package or "?" in opening, f"which question does it answer? {opening!r}"
