@@ -1,0 +1,288 @@
+"""Which settings do the handler and the receiver have?
+
+Frozen dataclasses, validated when they are made: a value that is not allowed raises
+``ConfigError``, a ``ValueError`` that says what is. How a value is converted, and the names
+under which it may be given, is in ``settings``.
+
+Only this module and the scripts read the environment, and only when asked to.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from batchudp_handler.core.errors import ConfigError
+from batchudp_handler.settings import (
+    FIELDS,
+    HOST,
+    LEVEL,
+    NETWORKS,
+    PATH,
+    PATHS,
+    SWITCH,
+    TEXT,
+    choice,
+    config_from_mapping,
+    convert_all,
+    from_environment,
+    integer,
+    optional,
+    seconds,
+    setting,
+    settings_of,
+    values_of,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["ConfigError", "HandlerConfig", "ReceiverConfig", "settings_of", "split_address"]
+
+MAX_DATAGRAM_SIZE = 65_507
+"""Largest UDP payload over IPv4: 65,535 less an IP header of 20 and a UDP header of 8."""
+MIN_DATAGRAM_SIZE = 512
+"""Header, checksum, key overhead and a useful amount of payload fit; IPv4 carries it anywhere."""
+MAX_UNIX_PATH = 107
+"""``sun_path`` holds 108 bytes with the closing zero."""
+
+
+def split_address(host: str, port: int) -> tuple[str, int]:
+    """Take the port out of ``host:port`` or ``[address]:port``; other hosts stay as they are."""
+    if host.startswith("unix:"):
+        return _checked_unix_host(host), port
+    bracketed = re.fullmatch(r"\[([^\[\]]+)\](?::(.*))?", host)
+    if bracketed:
+        name, digits = bracketed[1], bracketed[2]
+    elif host.count(":") == 1:
+        name, _, digits = host.partition(":")
+    else:
+        name, digits = host, None  # a name, or an IPv6 address without brackets
+    if digits is None:
+        return name, port
+    if not name or not re.fullmatch(r"[0-9]{1,5}", digits) or int(digits) > 65_535:
+        message = f"host must be {HOST.allowed}, not {host!r}"
+        raise ConfigError(message)
+    return name, int(digits)
+
+
+def _checked_unix_host(host: str) -> str:
+    path = host.removeprefix("unix://")
+    if not path.startswith("/") or len(path.encode(errors="surrogateescape")) > MAX_UNIX_PATH:
+        message = f"host must be 'unix:///path' of at most {MAX_UNIX_PATH} bytes, not {host!r}"
+        raise ConfigError(message)
+    return host
+
+
+def _require(*, condition: bool, message: str) -> None:
+    if not condition:
+        raise ConfigError(message)
+
+
+# --- the sending side --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerConfig:
+    """Everything that a ``BatchUDPHandler`` can be told; validated when it is made.
+
+    >>> HandlerConfig(host="logs.example:9998", batch_size="50").port
+    9998
+    """
+
+    host: str = setting(
+        "localhost",
+        HOST,
+        "receiver's name or address, 'host:port' or 'unix:///path'",
+        variable="TARGET_HOST",
+        flags="--target-host --host",
+        plain=True,
+    )
+    port: int = setting(
+        9999,
+        integer(1, 65_535, "PORT"),
+        "receiver's port",
+        variable="TARGET_PORT",
+        flags="--target-port --port",
+        plain=True,
+    )
+    level: int = setting(logging.NOTSET, LEVEL, "records below this level are not shipped")
+    batch_size: int = setting(
+        10, integer(1), "waiting records that trigger a flush; a flush takes all", plain=True
+    )
+    flush_interval: float = setting(
+        5.0,
+        seconds(zero=False),
+        "longest time a record waits for its batch",
+        flags="--batch-interval --flush-interval",
+        plain=True,
+    )
+    flush_level: int | None = setting(
+        logging.ERROR, optional(LEVEL), "a record at or above this level flushes at once"
+    )
+    capacity: int = setting(10_000, integer(1), "records that may wait")
+    overflow: str = setting(
+        "drop_oldest",
+        choice("drop_oldest", "drop_newest", "block"),
+        "what happens when that many wait",
+    )
+    overflow_timeout: float | None = setting(
+        1.0,
+        optional(seconds(zero=True)),
+        "longest time overflow='block' holds the caller; None: without end",
+    )
+    protect_level: int | None = setting(
+        None,
+        optional(LEVEL),
+        "keep a reserve of the capacity for records at or above this level",
+    )
+    compress: bool = setting(True, SWITCH, "compress where it pays", plain=True)
+    encoding: str = setting(
+        "compact",
+        choice("compact", "json"),
+        "'json' writes rows that any JSON receiver reads, without loss accounting",
+    )
+    max_datagram_size: int | None = setting(
+        None,
+        optional(integer(MIN_DATAGRAM_SIZE, MAX_DATAGRAM_SIZE, "BYTES")),
+        "largest datagram sent; None: what the path carries",
+    )
+    max_retries: int = setting(3, integer(0), "attempts after a failed send", plain=True)
+    delivery: str = setting(
+        "one_way", choice("one_way", "acknowledged"), "whether the receiver confirms batches"
+    )
+    spool_directory: str | None = setting(
+        None, optional(PATH), "where datagrams wait on disk while the receiver is away"
+    )
+    key_file: str | None = setting(
+        None, optional(PATH), "file with the key that authenticates every datagram"
+    )
+    static_fields: Mapping[str, object] = setting(
+        {}, FIELDS, "fields that every record gets on the far side"
+    )
+    shutdown_timeout: float = setting(
+        2.0, seconds(zero=True), "longest time close() may take to send what waits"
+    )
+    relay: bool = setting(
+        False, SWITCH, "ship records that a receiver in this process re-emitted, too"
+    )
+    resolve_interval: float | None = setting(
+        60.0, optional(seconds(zero=False)), "how often the host's name is looked up again"
+    )
+
+    def __post_init__(self) -> None:
+        """Convert every value and check those that depend on each other."""
+        convert_all(self)
+        host, port = split_address(self.host, self.port)
+        object.__setattr__(self, "host", host)
+        object.__setattr__(self, "port", port)
+        _require(condition=port > 0, message="port must be a whole number from 1 to 65535, not 0")
+        acknowledged = self.delivery == "acknowledged"
+        _require(
+            condition=acknowledged or self.spool_directory is None,
+            message="spool_directory needs delivery='acknowledged'",
+        )
+        _require(
+            condition=self.encoding == "compact" or (not acknowledged and self.key_file is None),
+            message="delivery='acknowledged' and key_file need encoding='compact'",
+        )
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, object]) -> Self:
+        """From keywords and values; an unknown name is a ``TypeError``."""
+        return config_from_mapping(cls, values)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Self:
+        """From ``BATCHUDP_X`` and the plain names; what is not set keeps its default."""
+        return cls.from_mapping(from_environment(cls, environ))
+
+    def replace(self, changes: Mapping[str, object]) -> Self:
+        """A validated copy with some values changed."""
+        return self.from_mapping({**values_of(self), **changes})
+
+
+# --- the receiving side ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverConfig:
+    """Everything that a ``BatchUDPReceiver`` can be told; validated when it is made."""
+
+    host: str = setting(
+        "0.0.0.0",
+        HOST,
+        "address to listen on, 'host:port' or 'unix:///path'",
+        variable="SERVER_HOST",
+        flags="--host --server-host",
+        plain=True,
+    )
+    port: int = setting(
+        9999,
+        integer(0, 65_535, "PORT"),
+        "port to listen on; 0: any free one",
+        variable="SERVER_PORT",
+        flags="--port --server-port",
+        plain=True,
+    )
+    buffer_size: int = setting(
+        65_535,
+        integer(MIN_DATAGRAM_SIZE, 1_048_576, "BYTES"),
+        "largest datagram read; a longer one is counted and dropped",
+        plain=True,
+    )
+    receive_buffer: int = setting(
+        8_388_608,
+        integer(4_096, 1_073_741_824, "BYTES"),
+        "receive buffer to ask the kernel for",
+    )
+    queue_size: int = setting(
+        16_777_216,
+        integer(65_536, metavar="BYTES"),
+        "bytes of batches that may wait for handlers",
+    )
+    logger_prefix: str = setting(
+        "", TEXT, "put before every remote logger's name, such as 'remote.'"
+    )
+    allow: tuple[str, ...] = setting(
+        (), NETWORKS, "networks that may send; none given: every network"
+    )
+    key_file: tuple[str, ...] = setting(
+        (), PATHS, "files with the keys that are accepted; without one, anyone may send"
+    )
+    max_records: int = setting(10_000, integer(1, 65_535), "most records in one datagram")
+    max_batch_size: int = setting(
+        1_048_576,
+        integer(1_024, 67_108_864, "BYTES"),
+        "largest batch after decompression or reassembly",
+    )
+    max_streams: int = setting(1_024, integer(1, 1_048_576), "senders that are followed at a time")
+    stream_timeout: float = setting(
+        600.0, seconds(zero=False), "a sender that is silent for this long is forgotten"
+    )
+    shutdown_timeout: float = setting(
+        5.0, seconds(zero=True), "longest time shutdown may take to finish what waits"
+    )
+
+    def __post_init__(self) -> None:
+        """Convert every value and take the port out of the host."""
+        convert_all(self)
+        host, port = split_address(self.host, self.port)
+        object.__setattr__(self, "host", host)
+        object.__setattr__(self, "port", port)
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, object]) -> Self:
+        """From keywords and values; an unknown name is a ``TypeError``."""
+        return config_from_mapping(cls, values)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Self:
+        """From ``BATCHUDP_X`` and the plain names; what is not set keeps its default."""
+        return cls.from_mapping(from_environment(cls, environ))
+
+    def replace(self, changes: Mapping[str, object]) -> Self:
+        """A validated copy with some values changed."""
+        return self.from_mapping({**values_of(self), **changes})
