@@ -56,6 +56,8 @@ def split_address(host: str, port: int) -> tuple[str, int]:
     bracketed = re.fullmatch(r"\[([^\[\]]+)\](?::(.*))?", host)
     if bracketed:
         name, digits = bracketed[1], bracketed[2]
+    elif "[" in host or "]" in host:
+        name, digits = "", ""
     elif host.count(":") == 1:
         name, _, digits = host.partition(":")
     else:

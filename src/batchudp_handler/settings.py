@@ -15,8 +15,8 @@ import logging
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import MISSING, field, fields
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from batchudp_handler.core.errors import ConfigError
 
@@ -31,8 +31,7 @@ C = TypeVar("C")
 # --- kinds of values ---------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(NamedTuple):
     """What a setting may hold: the words for the reader and the conversion for the program."""
 
     allowed: str
@@ -215,8 +214,7 @@ PATHS = _list_of(PATH, "paths, with commas between them")
 # --- the table ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(NamedTuple):
     """One setting: its names in every place where it can be given."""
 
     name: str
