@@ -1,0 +1,82 @@
+"""What does the receiving core tell the shell?
+
+Plain facts, in the order in which they became known. The shell decodes bodies, runs handlers and
+writes warnings; the core has done all counting before an event is seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from batchudp_handler.core.stats import Address, StreamStats
+
+__all__ = [
+    "Address",
+    "BatchReceived",
+    "Event",
+    "RecordsLost",
+    "SenderDropped",
+    "StreamEnded",
+    "StreamStarted",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchReceived:
+    """A batch to decode and deliver; give it back through `on_batch_handled` exactly once."""
+
+    stream_id: int | None
+    """None: a baseline datagram, which belongs to no stream."""
+    seq: int
+    """Sequence number, of the first fragment if there were several; 0 for a baseline datagram."""
+    n_rec: int
+    """Records that the header promises; 0 for a baseline datagram, which does not say."""
+    codec: int
+    body: bytes
+    address: Address
+    key_id: int
+    """Which key proved the sender; 0: none."""
+    wall: float
+    """Wall clock time of arrival."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordsLost:
+    """Records of a one-way stream have been declared lost."""
+
+    stream_id: int
+    address: Address
+    records: int
+
+
+@dataclass(frozen=True, slots=True)
+class SenderDropped:
+    """The sender says that it dropped this many more records before numbering them."""
+
+    stream_id: int
+    address: Address
+    records: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStarted:
+    """The first accepted datagram of a stream that was not known."""
+
+    stream_id: int
+    address: Address
+    key_id: int
+    acknowledged: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEnded:
+    """A stream left the table; its last numbers stay in the receiver's totals."""
+
+    stream_id: int
+    address: Address
+    stats: StreamStats
+    reason: str
+    """closed, vanished, idle, evicted or shutdown."""
+
+
+Event = BatchReceived | RecordsLost | SenderDropped | StreamStarted | StreamEnded
