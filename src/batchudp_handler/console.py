@@ -1,0 +1,342 @@
+"""How does a record look on a terminal, in a text file, and as a line of JSON?
+
+What comes over the network may hold anything: colour codes that repaint a terminal, line breaks
+that forge a second record, marks that turn the reading direction (CWE-117, CWE-150). Text output
+escapes them, so that one record begins on one line and looks like what it is. JSON output
+escapes the same characters in JSON's own way, which loses nothing. `raw` turns both off.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import re
+import stat
+import time
+from datetime import UTC, datetime
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = [
+    "DEFAULT_PATTERN",
+    "FileOutput",
+    "JSONFormatter",
+    "StreamOutput",
+    "TextFormatter",
+    "escape",
+    "wants_colour",
+]
+
+DEFAULT_PATTERN = "%(asctime)s %(levelname)-8s %(hostname)s %(name)s: %(message)s"
+
+# C0 but the tab, DEL, C1; marks and overrides of direction; line and paragraph separators;
+# halves of surrogate pairs, which no UTF-8 file can hold.
+_DANGEROUS = re.compile(
+    "[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+_SHORT = {"\n": r"\n", "\r": r"\r", "\x1b": r"\x1b"}
+
+_RESET = "\x1b[0m"
+_DIM = "\x1b[2m"
+_COLOURS = (
+    (logging.CRITICAL, "\x1b[1;31m"),
+    (logging.ERROR, "\x1b[31m"),
+    (logging.WARNING, "\x1b[33m"),
+    (logging.INFO, "\x1b[32m"),
+    (0, "\x1b[36m"),
+)
+_LEVEL_FIELD = re.compile(r"%\(levelname\)[-#0 +]*\d*(?:\.\d+)?s")
+
+
+def _escaped(match: re.Match[str]) -> str:
+    character = match[0]
+    code = ord(character)
+    return _SHORT.get(character) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")
+
+
+def escape(text: str) -> str:
+    """The text with everything visible that could act on a terminal or forge a line."""
+    return text if text.isprintable() else _DANGEROUS.sub(_escaped, text)
+
+
+def wants_colour(stream: IO[str], environ: Mapping[str, str]) -> bool:
+    """`NO_COLOR` forbids, `FORCE_COLOR` asks for it, else a terminal that can gets it."""
+    if environ.get("NO_COLOR"):
+        return False
+    if environ.get("FORCE_COLOR"):
+        return True
+    return stream.isatty() and environ.get("TERM") != "dumb"
+
+
+class _Values:
+    """A record as a mapping for `%`: escaped text, and a dash for what it does not have."""
+
+    __slots__ = ("_clean", "_values")
+
+    def __init__(self, values: dict[str, Any], clean: Callable[[str], str]) -> None:
+        self._values = values
+        self._clean = clean
+
+    def __getitem__(self, name: str) -> object:
+        value = self._values.get(name, "-")
+        if value.__class__ is str:
+            return self._clean(value)
+        return "-" if value is None else value
+
+
+class TextFormatter(logging.Formatter):
+    """One line per record, and the lines of a traceback indented below it.
+
+    Args:
+        pattern: With the names of record attributes, as `logging.Formatter` takes it.
+        colour: Whether levels get a colour.
+        raw: Whether control characters go out as they came.
+    """
+
+    def __init__(
+        self, pattern: str = DEFAULT_PATTERN, *, colour: bool = False, raw: bool = False
+    ) -> None:
+        super().__init__(pattern)
+        self._pattern = pattern
+        self._clean: Callable[[str], str] = str if raw else escape
+        self._has_time = self.usesTime()
+        self._second = -1
+        self._second_text = ""
+        self._patterns = _coloured(pattern) if colour else ()
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as text, without changing it."""
+        values = dict(record.__dict__)
+        values["message"] = record.getMessage()
+        if self._has_time:
+            values["asctime"] = self._time(record)
+        line = str(self._pattern_for(record.levelno) % _Values(values, self._clean))
+        if record.exc_info or record.exc_text or record.stack_info:
+            line += self._below(record)
+        return line
+
+    def _time(self, record: logging.LogRecord) -> str:
+        """Local time to the millisecond; the text of the latest second is kept."""
+        second = int(record.created)
+        if second != self._second:
+            self._second_text = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
+            self._second = second
+        return f"{self._second_text}.{int(record.msecs):03d}"
+
+    def _pattern_for(self, levelno: int) -> str:
+        for level, pattern in self._patterns:
+            if levelno >= level:
+                return pattern
+        return self._pattern
+
+    def _below(self, record: logging.LogRecord) -> str:
+        lines: list[str] = []
+        if record.exc_text or record.exc_info:
+            lines += (record.exc_text or self.formatException(record.exc_info)).split("\n")  # type: ignore[arg-type]  # exc_info is set here
+        if record.stack_info:
+            lines += self.formatStack(record.stack_info).split("\n")
+        return "".join(f"\n    {self._clean(line)}" for line in lines)
+
+
+def _coloured(pattern: str) -> tuple[tuple[int, str], ...]:
+    """The pattern once per colour; text from a record never gets into it."""
+    dimmed = pattern.replace("%(asctime)s", f"{_DIM}%(asctime)s{_RESET}")
+    return tuple(
+        (level, _LEVEL_FIELD.sub(lambda found, c=colour: f"{c}{found[0]}{_RESET}", dimmed))  # type: ignore[misc]  # mypy cannot type a default in a lambda
+        for level, colour in _COLOURS
+    )
+
+
+# Attributes that are told under a shorter name, or would say the same thing twice.
+_TOLD = frozenset(vars(logging.makeLogRecord({}))) | {
+    *("taskName", "message", "asctime", "hostname", "hops"),
+    *("remote_addr", "received", "authenticated"),
+}
+
+
+class JSONFormatter(logging.Formatter):
+    """One JSON object per line: the keys that jq and lnav users expect, extras under `extra`."""
+
+    def __init__(self, *, raw: bool = False) -> None:
+        super().__init__()
+        self._clean: Callable[[str], str] = str if raw else _escape_json
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as a line of JSON, without changing it."""
+        told = {name: value for name, value in _members(self, record) if value is not None}
+        return self._clean(json.dumps(told, ensure_ascii=False, default=repr))
+
+
+def _members(
+    formatter: logging.Formatter, record: logging.LogRecord
+) -> tuple[tuple[str, object], ...]:
+    values = record.__dict__
+    exception = record.exc_text
+    if not exception and record.exc_info:
+        exception = formatter.formatException(record.exc_info)
+    extra = {name: value for name, value in values.items() if name not in _TOLD}
+    return (
+        ("ts", _timestamp(record.created)),
+        ("level", record.levelname),
+        ("logger", record.name),
+        ("msg", record.getMessage()),
+        ("host", values.get("hostname")),
+        ("pid", record.process),
+        ("process", record.processName),
+        ("thread", record.threadName),
+        ("task", values.get("taskName")),
+        ("path", record.pathname or None),
+        ("line", record.lineno or None),
+        ("function", record.funcName),
+        ("exception", exception or None),
+        ("stack", record.stack_info or None),
+        ("extra", extra or None),
+        ("peer", values.get("remote_addr")),
+        ("authenticated", values.get("authenticated")),
+    )
+
+
+def _timestamp(created: float) -> str:
+    """RFC 3339 in UTC, to the microsecond."""
+    moment = datetime.fromtimestamp(created, UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond:06d}Z"
+
+
+def _escape_json(text: str) -> str:
+    if text.isprintable():
+        return text
+    return _DANGEROUS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+class Output(logging.Handler):
+    """Collects lines, and writes those of a whole batch at once.
+
+    Lines wait until `flush`, which the receiver calls after every batch, or until there are
+    64 KiB of them. A write that fails raises, so that the receiver can count what it was for.
+    """
+
+    most_characters = 65_536
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: list[str] = []
+        self._characters = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Add the record's line to those that wait."""
+        line = self.format(record) + "\n"
+        self._lines.append(line)
+        self._characters += len(line)
+        if self._characters >= self.most_characters:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits; lines that cannot be written are given up with the error."""
+        self.acquire()
+        try:
+            lines, self._lines, self._characters = self._lines, [], 0
+            if lines:
+                self.write(lines)
+        finally:
+            self.release()
+
+    def write(self, lines: list[str]) -> None:
+        """Write the lines, in order."""
+        raise NotImplementedError
+
+
+class StreamOutput(Output):
+    """Lines for a stream such as standard output."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def write(self, lines: list[str]) -> None:
+        """Write the lines, in order."""
+        self._stream.write("".join(lines))
+        self._stream.flush()
+
+
+class FileOutput(Output):
+    """Lines for a file that is rotated before it would outgrow `max_bytes`.
+
+    Args:
+        path: The file; its older parts get the endings `.1`, `.2` and so on.
+        max_bytes: 0 never rotates. One line that is longer than this still goes out whole.
+        backups: How many older parts are kept.
+    """
+
+    def __init__(self, path: str, *, max_bytes: int = 0, backups: int = 0) -> None:
+        super().__init__()
+        self.path = path
+        self._max_bytes = max_bytes
+        self._backups = backups
+        self._is_torn = False
+        self._open()
+
+    def _open(self) -> None:
+        self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        status = os.fstat(self._descriptor)
+        self._size = status.st_size
+        self._can_rotate = self._max_bytes > 0 and stat.S_ISREG(status.st_mode)
+
+    def write(self, lines: list[str]) -> None:
+        """Write the lines, in order, with a rotation wherever one is due."""
+        encoded = [line.encode("utf-8", "backslashreplace") for line in lines]
+        if not self._can_rotate or self._size + sum(map(len, encoded)) <= self._max_bytes:
+            self._append(b"".join(encoded))
+            return
+        for line in encoded:
+            if self._size and self._size + len(line) > self._max_bytes:
+                self._rotate()
+            self._append(line)
+
+    def _append(self, data: bytes) -> None:
+        if self._is_torn:  # the disk was full in the middle of a line
+            data = b"\n" + data
+        remaining = memoryview(data)
+        self._is_torn = True
+        while remaining:
+            written = os.write(self._descriptor, remaining)
+            self._size += written
+            remaining = remaining[written:]
+        self._is_torn = False
+
+    def _rotate(self) -> None:
+        for number in range(self._backups - 1, 0, -1):
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(f"{self.path}.{number}", f"{self.path}.{number + 1}")
+        if self._backups:
+            os.replace(self.path, f"{self.path}.1")
+        else:
+            os.truncate(self.path, 0)
+        self.reopen()
+
+    def reopen(self) -> None:
+        """Open the path anew, as after another program moved the file away."""
+        self.acquire()
+        try:
+            old = self._descriptor
+            self._open()
+            os.close(old)
+        finally:
+            self.release()
+
+    def close(self) -> None:
+        """Write what waits and close the file."""
+        self.acquire()
+        try:
+            if self._descriptor >= 0:
+                try:
+                    self.flush()
+                finally:
+                    os.close(self._descriptor)
+                    self._descriptor = -1
+        finally:
+            self.release()
+            super().close()

@@ -1,0 +1,267 @@
+"""How do datagrams get from the kernel into the receiver, and what did the kernel drop?
+
+The only socket of the receiving side: UDP over IPv4 or IPv6, a unix datagram socket, or one that
+systemd opened and handed over. It is read until it is empty, because what waits in the kernel is
+the one thing that can overflow: at the default buffer, 92 datagrams of 1,400 bytes or 3 of 65,507.
+
+Numbers that Python's `socket` does not name come from Linux's `asm-generic/socket.h`. Where an
+option is missing, reading works all the same and the drop count says None.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import socket
+import stat
+import struct
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, MutableMapping
+
+    from batchudp_handler.core.events import Address
+
+__all__ = ["ReceiveSocket", "address_text", "inherited_socket", "is_loopback"]
+
+SO_RCVBUFFORCE = 33
+SO_RXQ_OVFL = 40
+SO_MEMINFO = 55
+SK_MEMINFO_DROPS = 8
+SK_MEMINFO = struct.Struct("=9I")
+COUNTER = struct.Struct("=I")
+
+FIRST_INHERITED_DESCRIPTOR = 3
+"""SD_LISTEN_FDS_START."""
+
+
+class ReceiveSocket:
+    """A bound datagram socket with a second descriptor that wakes the one who waits."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        receive_buffer: int,
+        buffer_size: int,
+        inherited: socket.socket | None = None,
+    ) -> None:
+        self._unix_path: str | None = None
+        self._inode: tuple[int, int] | None = None
+        self._socket = inherited if inherited is not None else self._bound(host, port)
+        self._socket.setblocking(False)
+        self.receive_buffer = _grow_receive_buffer(self._socket, receive_buffer)
+        self._read_size = buffer_size + 1  # one byte more shows that a datagram was longer
+        self._overflow_count: int | None = None
+        self._receive = self._receiver()
+        self._woken, self._waker = socket.socketpair()
+        self._woken.setblocking(False)
+        self._waker.setblocking(False)
+        self._poll = select.poll()
+        self._poll.register(self._socket, select.POLLIN)
+        self._poll.register(self._woken, select.POLLIN)
+        self._is_closed = False
+
+    def _bound(self, host: str, port: int) -> socket.socket:
+        if host.startswith("unix://"):
+            return self._bound_to_path(host.removeprefix("unix://"))
+        passive = socket.AI_PASSIVE
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM, flags=passive)
+        family, kind, protocol, _, address = found[0]
+        bound = socket.socket(family, kind, protocol)
+        with _closed_on_error(bound):
+            bound.bind(address)
+        return bound
+
+    def _bound_to_path(self, path: str) -> socket.socket:
+        _remove_stale_socket(path)
+        bound = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        with _closed_on_error(bound):
+            bound.bind(path)
+        self._unix_path = path
+        self._inode = _inode(path)
+        return bound
+
+    def _receiver(self) -> Callable[[int], tuple[bytes, object]]:
+        """`recvfrom`, or where only that tells about drops, `recvmsg` with the drop counter."""
+        if _drops_from_meminfo(self._socket) is not None:
+            return self._socket.recvfrom
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, SO_RXQ_OVFL, 1)
+        except OSError:
+            return self._socket.recvfrom
+        self._overflow_count = 0
+        return self._receive_with_counter
+
+    def _receive_with_counter(self, size: int) -> tuple[bytes, object]:
+        data, ancillary, _, address = self._socket.recvmsg(size, socket.CMSG_SPACE(COUNTER.size))
+        for level, kind, content in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, SO_RXQ_OVFL):
+                (self._overflow_count,) = COUNTER.unpack(content[: COUNTER.size])
+        return data, address
+
+    @property
+    def address(self) -> Address:
+        """Where others send to: host and port, or `unix:///path`."""
+        name = self._socket.getsockname()
+        return f"unix://{name}" if self._socket.family == socket.AF_UNIX else name[:2]
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        return is_loopback(self.address)
+
+    def kernel_drops(self) -> int | None:
+        """Datagrams that found the kernel's queue full; None where that cannot be read."""
+        if self._is_closed:
+            return self._overflow_count
+        drops = _drops_from_meminfo(self._socket)
+        return self._overflow_count if drops is None else drops
+
+    def wait(self, timeout: float | None) -> None:
+        """Until there is something to read, somebody calls `wake`, or the time is up."""
+        milliseconds = None if timeout is None else max(0, int(timeout * 1000 + 0.999))
+        for descriptor, _ in self._poll.poll(milliseconds):
+            if descriptor == self._woken.fileno():
+                with contextlib.suppress(BlockingIOError):
+                    self._woken.recv(4096)
+
+    def wake(self) -> None:
+        """End a `wait`; may be called from any thread and from a signal handler."""
+        with contextlib.suppress(OSError):  # full: it is awake already; closed: nobody waits
+            self._waker.send(b"\0")
+
+    def receive(self, limit: int) -> list[tuple[bytes, Address]]:
+        """What waits in the kernel, up to so many datagrams, oldest first.
+
+        Raises:
+            OSError: The kernel reported an error and no datagram was read before it.
+        """
+        received: list[tuple[bytes, Address]] = []
+        receive, size = self._receive, self._read_size
+        try:
+            while len(received) < limit:
+                received.append(receive(size))  # type: ignore[arg-type]  # addresses are Any
+        except BlockingIOError:
+            pass
+        except OSError:
+            if not received:
+                raise
+        if self._socket.family == socket.AF_UNIX:
+            return [(data, os.fsdecode(address or "")) for data, address in received]  # type: ignore[arg-type]  # str, bytes or None
+        return received
+
+    def send(self, data: bytes, address: Address) -> bool:
+        """Try to send a reply; whoever waits for it asks again when it was lost."""
+        if not address:
+            return False  # a unix socket without a name cannot be answered
+        try:
+            self._socket.sendto(data, address)
+        except OSError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Close everything, and remove the path that was made here."""
+        if self._is_closed:
+            return
+        self._overflow_count = self.kernel_drops()
+        self._is_closed = True
+        if self._unix_path is not None and _inode(self._unix_path) == self._inode:
+            with contextlib.suppress(OSError):
+                os.unlink(self._unix_path)
+        for each in (self._socket, self._woken, self._waker):
+            each.close()
+
+
+def inherited_socket(environ: MutableMapping[str, str], pid: int) -> socket.socket | None:
+    """The datagram socket that systemd passed to this process, if it did.
+
+    The variables are removed, so that no child takes them for its own.
+
+    Raises:
+        OSError: Something was passed that is not one datagram socket.
+    """
+    owner, count = environ.pop("LISTEN_PID", ""), environ.pop("LISTEN_FDS", "")
+    for name in ("LISTEN_FDNAMES", "LISTEN_PIDFDID"):
+        environ.pop(name, None)
+    if owner != str(pid) or count in {"", "0"}:
+        return None
+    if count != "1":
+        raise OSError(errno.EINVAL, "exactly one inherited socket is supported", count)
+    passed = socket.socket(fileno=FIRST_INHERITED_DESCRIPTOR)
+    if passed.type != socket.SOCK_DGRAM:
+        passed.detach()
+        raise OSError(errno.EPROTOTYPE, "the inherited socket is not a datagram socket")
+    os.set_inheritable(passed.fileno(), False)
+    return passed
+
+
+def address_text(address: Address) -> str:
+    """An address as people write it."""
+    if isinstance(address, str):
+        return address if address.startswith("unix:") else f"unix:{address}"
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
+
+
+def is_loopback(address: Address) -> bool:
+    """Whether an address belongs to this machine alone."""
+    if isinstance(address, str):
+        return True
+    host = str(address[0])
+    return host == "::1" or host.removeprefix("::ffff:").startswith("127.")
+
+
+def _grow_receive_buffer(sock: socket.socket, wanted: int) -> int:
+    """Ask with privilege, then without; the kernel's answer counts its bookkeeping, too."""
+    for option in (SO_RCVBUFFORCE, socket.SO_RCVBUF):
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, option, wanted)
+            break
+        except OSError:
+            continue
+    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+
+
+def _drops_from_meminfo(sock: socket.socket) -> int | None:
+    """The exact number at any time, from a call that needs 0.7 us and no datagram."""
+    try:
+        answer = sock.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, SK_MEMINFO.size)
+        return int(SK_MEMINFO.unpack(answer)[SK_MEMINFO_DROPS])
+    except (OSError, struct.error):
+        return None
+
+
+def _remove_stale_socket(path: str) -> None:
+    """Remove the path of a receiver that died; one that lives keeps it, and so does a file."""
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            return  # bind says that the address is in use
+    except OSError:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+
+
+def _inode(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+@contextlib.contextmanager
+def _closed_on_error(sock: socket.socket) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        sock.close()
+        raise

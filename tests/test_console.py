@@ -1,0 +1,264 @@
+"""The script's output: one record, one line, and nothing in it that acts on a terminal."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from batchudp_handler.console import (
+    FileOutput,
+    JSONFormatter,
+    StreamOutput,
+    TextFormatter,
+    escape,
+    wants_colour,
+)
+
+if TYPE_CHECKING:
+    import pathlib
+
+HOSTILE = "hi\r\n2026-01-01 forged\x1b[31m\x9b31m \u202egnp.exe \u2028 \ud800 \x00"
+
+
+def make_record(message: str = "hi %s", *args: object, **values: object) -> logging.LogRecord:
+    record = logging.LogRecord("app.web", logging.WARNING, "/srv/app.py", 12, message, args, None)
+    record.created, record.msecs = 1_700_000_000.25, 250.0
+    record.__dict__.update(values)
+    return record
+
+
+def test_escape_leaves_ordinary_text_alone() -> None:
+    """Letters of any script, emoji, tabs and backslashes are not touched."""
+    for text in ("plain", "é ü 漢字 ğ", "tab\tand \\n backslash", "\u00a0 wide", "👩‍💻"):
+        assert escape(text) == text
+
+
+def test_text_is_one_line_without_control_characters() -> None:
+    """A hostile message becomes one line of visible characters."""
+    line = TextFormatter("%(name)s: %(message)s").format(make_record(HOSTILE))
+    assert line == (
+        r"app.web: hi\r\n2026-01-01 forged\x1b[31m\x9b31m \u202egnp.exe \u2028 \ud800 \x00"
+    )
+
+
+def test_every_attribute_is_escaped() -> None:
+    """A line cannot be forged through a logger's, a host's or an extra's name either."""
+    record = make_record("x", name="a\nb", hostname="h\x1b[2J", user="u\nv")
+    line = TextFormatter("%(name)s %(hostname)s %(user)s").format(record)
+    assert line == r"a\nb h\x1b[2J u\nv"
+
+
+def test_raw_leaves_everything_as_it_came() -> None:
+    """Those who ask for it get the characters themselves."""
+    assert TextFormatter("%(message)s", raw=True).format(make_record(HOSTILE)) == HOSTILE
+
+
+def test_text_has_a_dash_for_what_a_record_lacks() -> None:
+    """A record of this process has no host name from the wire; the pattern works all the same."""
+    line = TextFormatter("%(hostname)s %(taskName)s %(message)s").format(make_record("m"))
+    assert line == "- - m"
+
+
+def test_time_is_local_with_milliseconds() -> None:
+    """The same instant as `logging` prints, whichever record came before."""
+    formatter = TextFormatter("%(asctime)s")
+    for created, msecs in ((1_700_000_000.25, 250.0), (1_700_000_000.5, 500.0), (5.0, 0.0)):
+        record = make_record("m", created=created, msecs=msecs)
+        expected = logging.Formatter("%(asctime)s").format(record).replace(",", ".")
+        assert formatter.format(record) == expected
+
+
+def test_traceback_lines_are_indented_below_the_line() -> None:
+    """A traceback cannot pass for a record: each of its lines is indented and escaped."""
+    record = make_record(
+        "boom", exc_text="Traceback:\nValueError: \x1b[2J", stack_info="Stack:\n f"
+    )
+    lines = TextFormatter("%(message)s").format(record).split("\n")
+    assert lines == [
+        "boom",
+        "    Traceback:",
+        r"    ValueError: \x1b[2J",
+        "    Stack:",
+        "     f",
+    ]
+
+
+def test_formatting_does_not_change_the_record() -> None:
+    """Other handlers get the record as it was."""
+    try:
+        raise ValueError("x")
+    except ValueError:
+        record = make_record("hi %s", "you", exc_info=sys.exc_info())
+    before = dict(record.__dict__)
+    assert "ValueError: x" in TextFormatter().format(record)
+    JSONFormatter().format(record)
+    assert record.__dict__ == before
+
+
+def test_colour_marks_the_level_only_by_its_number() -> None:
+    """The level name is coloured by its level; text of the record adds no colour."""
+    formatter = TextFormatter("%(levelname)-8s %(message)s", colour=True)
+    assert formatter.format(make_record("%(x)s \x1b[0m")) == (
+        "\x1b[33mWARNING \x1b[0m %(x)s \\x1b[0m"
+    )
+    assert "\x1b[1;31m" in formatter.format(make_record("m", levelno=50))
+    assert "\x1b[36m" in formatter.format(make_record("m", levelno=5))
+    assert formatter.format(make_record("m", levelno=-5)) == "WARNING  m"
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("stream", "environ", "expected"),
+    [
+        (Terminal(), {}, True),
+        (Terminal(), {"NO_COLOR": "1"}, False),
+        (Terminal(), {"NO_COLOR": ""}, True),
+        (Terminal(), {"TERM": "dumb"}, False),
+        (Terminal(), {"NO_COLOR": "1", "FORCE_COLOR": "1"}, False),
+        (io.StringIO(), {}, False),
+        (io.StringIO(), {"FORCE_COLOR": "1"}, True),
+    ],
+)
+def test_who_wants_colour(stream: io.StringIO, environ: dict[str, str], expected: bool) -> None:
+    """`NO_COLOR` wins over `FORCE_COLOR`, which wins over what the stream is."""
+    assert wants_colour(stream, environ) is expected
+
+
+def test_json_line() -> None:
+    """Short keys, UTC time, extras apart, nothing that is not set."""
+    record = make_record(
+        "hi %s", "you", hostname="web1", user={"id": 5}, remote_addr="192.0.2.1:5", hops=1
+    )
+    told = json.loads(JSONFormatter().format(record))
+    assert {
+        key: told[key] for key in ("ts", "level", "logger", "msg", "host", "extra", "peer")
+    } == {
+        "ts": "2023-11-14T22:13:20.250000Z",
+        "level": "WARNING",
+        "logger": "app.web",
+        "msg": "hi you",
+        "host": "web1",
+        "extra": {"user": {"id": 5}},
+        "peer": "192.0.2.1:5",
+    }
+    assert "exception" not in told
+    assert "task" not in told
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_json_keeps_hostile_text(raw: bool) -> None:
+    """JSON escapes lose nothing; without `raw` the line holds no dangerous character itself."""
+    line = JSONFormatter(raw=raw).format(make_record(HOSTILE))
+    assert json.loads(line)["msg"] == HOSTILE
+    assert "\n" not in line
+    assert ("\u202e" in line) is raw
+
+
+def test_json_of_an_exception() -> None:
+    """The traceback is text under its own key, whether rendered near or here."""
+    assert json.loads(JSONFormatter().format(make_record("m", exc_text="T")))["exception"] == "T"
+    try:
+        raise ValueError("x")
+    except ValueError:
+        record = make_record("m", exc_info=sys.exc_info())
+    assert "ValueError: x" in json.loads(JSONFormatter().format(record))["exception"]
+
+
+def emit_lines(output: logging.Handler, *lines: str) -> None:
+    output.setFormatter(TextFormatter("%(message)s"))
+    for line in lines:
+        output.handle(make_record(line))
+
+
+def test_stream_output_writes_at_flush() -> None:
+    """The lines of a batch go out together."""
+    stream = io.StringIO()
+    output = StreamOutput(stream)
+    emit_lines(output, "one", "two")
+    assert stream.getvalue() == ""
+    output.flush()
+    assert stream.getvalue() == "one\ntwo\n"
+
+
+def test_stream_output_holds_a_bounded_amount() -> None:
+    """A batch without end does not collect without end."""
+    stream = io.StringIO()
+    output = StreamOutput(stream)
+    emit_lines(output, *["x" * 1000] * 100)
+    assert 100_100 - output.most_characters <= len(stream.getvalue()) < 100_100
+
+
+def test_file_output_appends_utf8(tmp_path: pathlib.Path) -> None:
+    """An existing file is continued; close writes what waits, twice is once."""
+    path = tmp_path / "out.log"
+    path.write_text("old\n")
+    output = FileOutput(str(path))
+    emit_lines(output, "é", "\ud800")
+    output.close()
+    output.close()
+    assert path.read_text("utf-8") == "old\né\n\\ud800\n"
+
+
+def test_rotation_loses_no_line_and_splits_none(tmp_path: pathlib.Path) -> None:
+    """Every part holds whole lines, at most `max_bytes`, and all parts together all lines."""
+    path = tmp_path / "out.log"
+    output = FileOutput(str(path), max_bytes=50, backups=10)
+    lines = [f"line {number:03d}" for number in range(30)]
+    for line in lines:
+        emit_lines(output, line)
+        if line.endswith("7"):
+            output.flush()
+    output.close()
+    parts = [path, *(tmp_path / f"out.log.{n}" for n in range(1, 11))]
+    texts = [part.read_text() for part in reversed(parts) if part.exists()]
+    assert "".join(texts).splitlines() == lines
+    assert max(map(len, texts)) <= 50
+
+
+def test_rotation_keeps_as_many_parts_as_told(tmp_path: pathlib.Path) -> None:
+    """Older parts disappear; without backups the file starts anew."""
+    for backups, names in ((2, ["out.log", "out.log.1", "out.log.2"]), (0, ["out.log"])):
+        directory = tmp_path / str(backups)
+        directory.mkdir()
+        output = FileOutput(str(directory / "out.log"), max_bytes=20, backups=backups)
+        emit_lines(output, *[f"line {number}" for number in range(20)])
+        output.close()
+        assert sorted(os.listdir(directory)) == names
+        assert (directory / "out.log").read_text().endswith("line 19\n")
+
+
+def test_reopen_follows_a_moved_file(tmp_path: pathlib.Path) -> None:
+    """After another program moved the file, the path is made again."""
+    path = tmp_path / "out.log"
+    output = FileOutput(str(path))
+    emit_lines(output, "before")
+    output.flush()
+    path.rename(tmp_path / "moved.log")
+    output.reopen()
+    emit_lines(output, "after")
+    output.close()
+    assert (tmp_path / "moved.log").read_text() == "before\n"
+    assert path.read_text() == "after\n"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+def test_a_full_disk_raises() -> None:
+    """The receiver can count what could not be written."""
+    output = FileOutput("/dev/full")
+    emit_lines(output, "lost")
+    with pytest.raises(OSError, match="No space"):
+        output.flush()
+    output.flush()
+    output.close()
