@@ -1,20 +1,24 @@
 """Which tables of the documentation are made from the code?
 
 `settings` and `keywords` show a config class, `counters` a dataclass of numbers, `reasons` an
-enumeration. A table made from the code cannot say something that the code does not do.
+enumeration, `rooms` the package's modules, `command` an argument parser. What is made from the
+code cannot say something that the code does not do.
 """
 
 from __future__ import annotations
 
+import argparse
 import ast
 import dataclasses
 import inspect
 import textwrap
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sphinx.util.docutils import SphinxDirective
 
+import batchudp_handler
 from batchudp_handler.settings import Setting, settings_of
 
 if TYPE_CHECKING:
@@ -121,10 +125,82 @@ class Reasons(FromCode):
             yield f"`{member.value}`", meanings.get(member.name, "")
 
 
+class Rooms(SphinxDirective):
+    """Every module with the question that it answers, from its first lines."""
+
+    def run(self) -> list[nodes.Node]:
+        root = Path(batchudp_handler.__file__).parent
+        lines = ["| module | question |", "| --- | --- |"]
+        for path in sorted(root.rglob("*.py"), key=lambda path: (len(path.parts), path)):
+            self.env.note_dependency(str(path))
+            docstring = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+            question = " ".join(docstring.partition("\n\n")[0].split())
+            if path.name != "__init__.py" and question:
+                name = path.relative_to(root).as_posix()
+                lines.append(f"| `{name}` | {question} |".replace("``", "`"))
+        return self.parse_text_to_nodes("\n".join(lines) + "\n")
+
+
+class Command(SphinxDirective):
+    """What a command takes, from the function that makes its parser."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        build = load(self.arguments[0])
+        self.env.note_dependency(inspect.getfile(build))
+        return self.parse_text_to_nodes("\n".join(lines_of(build())) + "\n")
+
+
+def lines_of(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """Usage, then a table for each group of arguments, then the subcommands."""
+    formatter = argparse.HelpFormatter(parser.prog, width=90)
+    formatter.add_usage(parser.usage, parser._actions, parser._mutually_exclusive_groups)
+    yield from ("```text", *formatter.format_help().strip().splitlines(), "```", "")
+    if parser.epilog:
+        yield from ("```text", *textwrap.dedent(parser.epilog).strip().splitlines(), "```", "")
+    subparsers: dict[str, argparse.ArgumentParser] = {}
+    for group in parser._action_groups:
+        actions = [a for a in group._group_actions if a.help is not argparse.SUPPRESS]
+        for action in actions:
+            if isinstance(action, argparse._SubParsersAction):
+                subparsers |= action.choices
+        yield from group_table(group.title or "", [a for a in actions if a.choices != subparsers])
+    for name, subparser in subparsers.items():
+        yield from (f"**{parser.prog} {name}**", "", *lines_of(subparser))
+
+
+def group_table(title: str, actions: Sequence[argparse.Action]) -> Iterator[str]:
+    if actions:
+        yield from (f"| {title} | meaning |", "| --- | --- |")
+        yield from (f"| {spelling(action)} | {help_of(action)} |" for action in actions)
+        yield ""
+
+
+def spelling(action: argparse.Action) -> str:
+    value = action.metavar or ("|".join(map(str, action.choices)) if action.choices else None)
+    if isinstance(value, tuple):
+        value = " ".join(value)
+    if not action.option_strings:
+        return f"`{value or action.dest}`"
+    takes_value = action.nargs != 0
+    shown = f" {value or action.dest.upper()}" if takes_value else ""
+    return ", ".join(f"`{option}{shown}`" for option in action.option_strings).replace("|", "\\|")
+
+
+def help_of(action: argparse.Action) -> str:
+    if not action.help:
+        return ""
+    values = {**vars(action), "prog": ""}
+    return (action.help % values).replace("|", "\\|").replace("\n", " ")
+
+
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Called by Sphinx."""
     app.add_directive("settings", Settings)
     app.add_directive("keywords", Keywords)
     app.add_directive("counters", Counters)
     app.add_directive("reasons", Reasons)
+    app.add_directive("rooms", Rooms)
+    app.add_directive("command", Command)
     return {"parallel_read_safe": True}
