@@ -1,0 +1,169 @@
+"""How does any Python object become a value that JSON can carry?
+
+User objects do as they please: `__repr__` may raise, recurse, log through the very handler that
+asked, or return a megabyte. Everything here is bounded and never raises. What the `json` module
+would take keeps its type; anything else becomes its text, because that is what a format string on
+the near side would have printed.
+"""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+from batchudp_handler.core.template import SCALARS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from batchudp_handler.core.batch import JSON
+
+__all__ = [
+    "EXTRA_CHARACTERS",
+    "MAX_BITS",
+    "cut",
+    "guarded",
+    "is_portable_number",
+    "json_safe",
+    "number_text",
+]
+
+EXTRA_CHARACTERS = 16 * 1024
+MAX_BITS = 996
+"""An int of at most so many bits has at most 300 digits: every conversion and every float can take
+it. Larger ones travel as text."""
+
+_MAX_NODES = 1_000
+_MAX_DEPTH = 16
+_MAX_NESTED_CALLS = 4
+
+# How many calls of user code lie on top of each other in this thread or task. An object whose
+# __repr__ logs itself twice would otherwise make 2^n records before the stack ends.
+_nested_calls: ContextVar[int] = ContextVar("batchudp_handler.nested_calls", default=0)
+
+
+def guarded(function: Callable[[Any], object], value: object) -> str:
+    """`function(value)` as an exact `str`, or a placeholder if it raises or returns no text."""
+    depth = _nested_calls.get()
+    if depth >= _MAX_NESTED_CALLS:
+        return _placeholder(value)
+    token = _nested_calls.set(depth + 1)
+    try:
+        text = function(value)
+        return str.__str__(text) if isinstance(text, str) else _placeholder(value)
+    except Exception:  # noqa: BLE001  # user code: whatever it raises costs its text, no more
+        return _placeholder(value)
+    finally:
+        _nested_calls.reset(token)
+
+
+def _placeholder(value: object) -> str:
+    return f"<unprintable {type.__getattribute__(type(value), '__name__')} object>"
+
+
+def cut(text: str, characters: int) -> str:
+    """`text`, or its beginning and a marker that says how much is missing."""
+    if len(text) <= characters:
+        return text
+    return f"{text[:characters]}... [{len(text) - characters} more characters]"
+
+
+def is_portable_number(value: float) -> bool:
+    """Whether JSON and every %-conversion can take this exact int or float."""
+    if value.__class__ is float:
+        return isfinite(value)
+    return value.__class__ is bool or int.bit_length(value) <= MAX_BITS  # type: ignore[arg-type]  # the int half of float
+
+
+def json_safe(value: object, characters: int = EXTRA_CHARACTERS) -> JSON:
+    """A JSON value for any object, with no user object in it."""
+    return _Walk(characters).value(value, ())
+
+
+def number_text(value: float) -> str:
+    """The digits of a number that does not travel as one."""
+    if value.__class__ is int and int.bit_length(value) > 4 * 4_300:
+        return cut(hex(value), 4_300)  # str() of an int is quadratic, and refused by CPython
+    return guarded(repr, value)
+
+
+class _Walk:
+    """One conversion, with what is left of its budget."""
+
+    def __init__(self, characters: int) -> None:
+        self._characters = characters
+        self._nodes = _MAX_NODES
+
+    def value(self, value: object, above: tuple[int, ...]) -> JSON:
+        """Convert `value`, which lies inside the containers with the ids in `above`."""
+        kind = value.__class__
+        if kind is str:
+            return self._text(value)  # type: ignore[arg-type]  # an exact str
+        if kind in SCALARS:
+            return self._number(value)
+        if isinstance(value, (dict, list, tuple)):
+            return self._container(value, above)
+        return self._other(value, str if not above else repr)
+
+    def _text(self, text: str) -> str:
+        text = cut(text, max(self._characters, 0))
+        self._characters -= len(text)
+        return text
+
+    def _number(self, value: Any) -> JSON:
+        if value is None or is_portable_number(value):
+            self._characters -= 8
+            return value  # type: ignore[no-any-return]  # an exact scalar
+        return self._text(number_text(value))
+
+    def _other(self, value: object, function: Callable[[Any], object]) -> JSON:
+        if isinstance(value, (bytes, bytearray)):
+            function = repr  # str() of bytes is an error under python -bb
+            value = bytes(value[: self._characters + 1])
+        text = guarded(function, value)
+        if isinstance(value, int) and text == int.__repr__(value):
+            return self._number(int(value))  # an IntEnum and the like: prints as its number
+        if isinstance(value, float) and text == float.__repr__(value):
+            return self._number(float(value))
+        return self._text(text)
+
+    def _container(self, value: Any, above: tuple[int, ...]) -> JSON:
+        if id(value) in above:
+            return "{...}" if isinstance(value, dict) else "[...]"
+        if len(above) >= _MAX_DEPTH:
+            return self._other(value, _summary)
+        above = (*above, id(value))
+        # the base class's own methods, so that no overridden one runs
+        if isinstance(value, dict):
+            return self._object(list(dict.items(value)), above)
+        base = list if isinstance(value, list) else tuple
+        return self._array(list(base.__iter__(value)), above)
+
+    def _spend(self) -> bool:
+        self._nodes -= 1
+        return self._nodes >= 0 and self._characters > 0
+
+    def _array(self, items: list[object], above: tuple[int, ...]) -> JSON:
+        safe: list[JSON] = []
+        for done, item in enumerate(items):
+            if not self._spend():
+                safe.append(f"... [{len(items) - done} more items]")
+                break
+            safe.append(self.value(item, above))
+        return safe
+
+    def _object(self, items: list[tuple[object, object]], above: tuple[int, ...]) -> JSON:
+        safe: dict[str, JSON] = {}
+        for done, (key, item) in enumerate(items):
+            if not self._spend():
+                safe["..."] = f"[{len(items) - done} more items]"
+                break
+            safe[self._text(key if key.__class__ is str else guarded(str, key))] = self.value(
+                item, above
+            )
+        return safe
+
+
+def _summary(value: Any) -> str:
+    return f"<{type(value).__name__} of {len(value)} items>"

@@ -1,0 +1,74 @@
+"""Can this %-format string be trusted with these arguments, and what does it print?
+
+A template from the network ends up in `LogRecord.msg`, and the first local handler runs
+`msg % args` with it. So it must neither raise nor explode there:
+
+* what it prints is bounded: no `*`, widths and precisions of at most three digits, and not more
+  than `MAX_PADDING` of them together;
+* it cannot raise: a trial rendering with one sample per argument type succeeds, and whether a
+  conversion raises depends on nothing but the type. `%c` is the one for which that is not so
+  (`'%c' % 1114112`), therefore `%c` is not portable. Numbers that are not finite or have more than
+  300 digits are the other exception; the codec keeps them out of the arguments.
+
+The sender asks `is_portable` too and ships the rendered text of all other templates, so nothing of
+an honest sender is refused at the far side, except for arguments that do not fit their template
+(which the near side could not have printed either).
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from types import NoneType
+
+__all__ = ["MAX_PADDING", "SCALARS", "fallback_text", "is_portable", "is_trusted"]
+
+MAX_PADDING = 1_024
+
+SCALARS = frozenset((str, int, float, bool, NoneType))
+"""The exact types of arguments that travel beside their template."""
+
+_SAMPLES: dict[type, object] = {str: "x", int: 1, float: 1.5, bool: True, NoneType: None}
+
+# one conversion as str.__mod__ reads it, up to its type; a mapping key ends the match early
+_CONVERSION = re.compile(r"%(?:%|([^a-zA-Z%]*)[hlL]?(.))", re.DOTALL)
+_NUMBER = re.compile(r"[0-9]+")
+
+
+@lru_cache(maxsize=4096)
+def is_portable(template: str) -> bool:
+    """Whether what `template` prints is bounded and its success depends on types alone."""
+    padding = 0
+    for prefix, kind in _CONVERSION.findall(template):
+        if kind == "c" or "*" in prefix or "(" in prefix:
+            return False
+        for number in _NUMBER.findall(prefix):
+            if len(number) > 3:
+                return False
+            padding += int(number)
+    return padding <= MAX_PADDING
+
+
+@lru_cache(maxsize=4096)
+def is_trusted(template: str, types: tuple[type, ...]) -> bool:
+    """Whether `template % args` works for every `args` of exactly these types.
+
+    The cache is bounded, so that remote templates cannot grow it.
+    """
+    if not SCALARS.issuperset(types) or not is_portable(template):
+        return False
+    try:
+        template % tuple([_SAMPLES[kind] for kind in types])
+    except (TypeError, ValueError, OverflowError):
+        return False
+    return True
+
+
+def fallback_text(template: str, args: object) -> str:
+    """What is shown when `template % args` cannot be: both, as they are.
+
+    Args:
+        template: The format string.
+        args: A tuple of scalars, or a text that stands for the arguments.
+    """
+    return f"{template} {args}"
