@@ -1,0 +1,107 @@
+"""Which local logger gets a record that came over the network?
+
+The nearest one that exists: looked up by the record's name, then by its dotted prefixes, and the
+root logger in the end. That is where a logger of the full name would hand its records on to, so
+nothing changes for the handlers; but no logger is ever made for a remote name. `logging` keeps
+loggers for ever, and one name with 16,000 dots costs 250 MB.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+__all__ = ["DIAGNOSTICS", "Outcome", "Reemitter", "nearest_logger"]
+
+DIAGNOSTICS = "batchudp.receiver"
+"""The receiver's own logger. A remote record cannot speak through it."""
+
+_NEVER = float("inf")
+
+
+def nearest_logger(name: str, manager: logging.Manager) -> logging.Logger:
+    """The existing logger of that name, or of its nearest ancestor."""
+    if name == DIAGNOSTICS or name.startswith(DIAGNOSTICS + "."):
+        name = DIAGNOSTICS.rpartition(".")[0]
+    loggers = manager.loggerDict
+    while name:
+        found = loggers.get(name)
+        if isinstance(found, logging.Logger):
+            return found
+        name = name.rpartition(".")[0]
+    return manager.root
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of the records of one batch."""
+
+    filtered: int = 0
+    """No local logger wanted them at their level."""
+    errors: int = 0
+    """A local handler or filter raised."""
+    error: BaseException | None = None
+    """The latest of these errors."""
+
+
+class _Route(NamedTuple):
+    handle: Callable[[logging.LogRecord], None]
+    is_enabled_for: Callable[[int], bool] | None
+    """Where a logger class of the user decides itself."""
+    threshold: float
+
+
+class Reemitter:
+    """Hands records to local loggers, as if they had been logged here.
+
+    Args:
+        prefix: Put before each record's name, so that remote records can be told apart.
+        manager: The hierarchy of loggers; by default that of `logging`.
+    """
+
+    def __init__(self, *, prefix: str = "", manager: logging.Manager | None = None) -> None:
+        self._prefix = prefix
+        self._manager = logging.Logger.manager if manager is None else manager
+
+    def deliver(self, records: Iterable[logging.LogRecord]) -> Outcome:
+        """Hand over each record; a handler that raises does not keep the others from it."""
+        outcome = Outcome()
+        routes: dict[str, _Route] = {}
+        prefix = self._prefix
+        for record in records:
+            if prefix:
+                record.name = prefix + record.name
+            route = routes.get(record.name)
+            if route is None:
+                route = routes[record.name] = self._route(record.name)
+            if not _wants(route, record.levelno):
+                outcome.filtered += 1
+                continue
+            try:
+                route.handle(record)
+            except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever a handler raises
+                outcome.errors += 1
+                outcome.error = error
+        return outcome
+
+    def _route(self, name: str) -> _Route:
+        """Where records of this name go, decided once per batch.
+
+        `Logger.isEnabledFor` remembers every level number that it was asked about, which a
+        sender with a million of them could use; its answer comes from these three values.
+        """
+        logger = nearest_logger(name, self._manager)
+        if type(logger).isEnabledFor is not logging.Logger.isEnabledFor:
+            return _Route(logger.handle, logger.isEnabledFor, 0)
+        threshold = max(logger.getEffectiveLevel(), self._manager.disable + 1)
+        return _Route(logger.handle, None, _NEVER if logger.disabled else threshold)
+
+
+def _wants(route: _Route, levelno: int) -> bool:
+    if route.is_enabled_for is not None:
+        return route.is_enabled_for(levelno)
+    return levelno >= route.threshold
