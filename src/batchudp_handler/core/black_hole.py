@@ -1,0 +1,57 @@
+"""Do large datagrams vanish on a path that carries small ones?
+
+Where a router drops what is too large and the message that says so is lost as well (RFC 4821,
+RFC 8899), large datagrams are never acked while SYNCs of 128 bytes are answered. After a number of
+large transmissions, answers and seconds without one large datagram acked, the size that every
+path carries is used.
+"""
+
+from __future__ import annotations
+
+__all__ = ["BASE_SIZE", "BlackHoleDetector"]
+
+BASE_SIZE = 1200
+"""Bytes: RFC 8899's BASE_PLPMTU, and what QUIC relies on."""
+
+MIN_TRANSMISSIONS = 12
+"""At 50 % loss, one run in 4,096 of so many transmissions is lost as a whole."""
+MIN_ANSWERS = 3
+MIN_TIME = 2.0
+
+
+class BlackHoleDetector:
+    """Counts what was sent large and what came back since a large datagram was acked."""
+
+    def __init__(self) -> None:
+        self._transmissions = 0
+        self._answers = 0
+        self._since = 0.0
+
+    def on_sent(self, size: int, now: float) -> None:
+        """Note a transmission."""
+        if size <= BASE_SIZE:
+            return
+        if not self._transmissions:
+            self._since = now
+            self._answers = 0
+        self._transmissions += 1
+
+    def on_answer(self, *, is_full: bool) -> None:
+        """Note an answer; a receiver that is full may refuse datagrams of any size."""
+        if is_full:
+            self._transmissions = 0
+        else:
+            self._answers += 1
+
+    def on_acked(self, size: int) -> None:
+        """Note a datagram that arrived."""
+        if size > BASE_SIZE:
+            self._transmissions = 0
+
+    def is_suspected(self, now: float) -> bool:
+        """Say whether to fall back to `BASE_SIZE`."""
+        return (
+            self._transmissions >= MIN_TRANSMISSIONS
+            and self._answers >= MIN_ANSWERS
+            and now - self._since >= MIN_TIME
+        )

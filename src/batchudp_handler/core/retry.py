@@ -1,0 +1,59 @@
+"""When may a datagram be tried again that the socket refused, and at which size?
+
+The delay is 0.1 s, doubled per failure in a row, at most 2 s, times a random factor from 0.8 to
+1.2 so that the processes of one host do not try in step.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["SendFailure", "backoff", "smaller_datagram_size"]
+
+FIRST_DELAY = 0.1
+MAX_DELAY = 2.0
+
+MIN_DATAGRAM_SIZE = 128
+"""A SYNC has this size; below it there is no protocol."""
+
+_COMMON_SIZES = (8_932, 1_472, 1_432, 1_200, 548, 256, MIN_DATAGRAM_SIZE)
+"""Jumbo frames, Ethernet, Ethernet with tunnels, QUIC's and IPv6's minimum, IPv4's minimum."""
+
+
+class SendFailure(Enum):
+    """Why the socket did not take a datagram."""
+
+    WOULD_BLOCK = "would_block"
+    """No buffer space (EAGAIN, ENOBUFS, ENOMEM)."""
+    REFUSED = "refused"
+    """The datagram before this one reached no socket, and this one was not sent (ECONNREFUSED)."""
+    TOO_BIG = "too_big"
+    """Not at this size, ever (EMSGSIZE)."""
+    UNREACHABLE = "unreachable"
+    """No way to the receiver at the moment: no route, no permission, no name, no socket."""
+
+
+def backoff(failures: int, random: Callable[[], float]) -> float:
+    """Return how many seconds to wait after `failures` in a row, one at least.
+
+    >>> [round(backoff(failures, lambda: 0.5), 3) for failures in (1, 2, 3, 10)]
+    [0.1, 0.2, 0.4, 2.0]
+    """
+    delay = min(FIRST_DELAY * 2.0 ** min(failures - 1, 10), MAX_DELAY)
+    return delay * (0.8 + 0.4 * random())
+
+
+def smaller_datagram_size(refused: int, told: int | None) -> int:
+    """Return the size to use after `refused` bytes were too many.
+
+    Args:
+        refused: bytes that the path did not take.
+        told: what the socket says the path takes; it may be out of date.
+    """
+    if told is not None and MIN_DATAGRAM_SIZE <= told < refused:
+        return told
+    return next((size for size in _COMMON_SIZES if size < refused), MIN_DATAGRAM_SIZE)

@@ -1,0 +1,67 @@
+"""What has the sending machine done with the records that it was given?
+
+Plain integers, changed in the one place where the thing happens and read by anyone. Each record
+that was accepted ends in exactly one of `sent` (one-way), `confirmed`, `rejected_by_receiver`,
+`unconfirmed`, and `dropped` by cause; until then it is pending, retained or in the spool.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+__all__ = ["SenderCounters"]
+
+
+@dataclass(slots=True)
+class SenderCounters:
+    """Counters of one stream; in records where nothing else is said."""
+
+    sent: int = 0
+    """Handed to the network and not retained (one-way)."""
+    confirmed: int = 0
+    """The receiver's handlers have returned."""
+    rejected_by_receiver: int = 0
+    unconfirmed: int = 0
+    """Left at the end: perhaps delivered, perhaps not."""
+    dropped: dict[str, int] = field(default_factory=dict)
+    """By cause: oversize, encode_error, send_failed, expired, spool_full, spool_corrupt,
+    closed."""
+
+    batches: int = 0
+    """Groups of datagrams sealed; a group of more than one is a record in fragments."""
+    datagrams_sent: int = 0
+    """Transmissions, of whatever kind."""
+    bytes_sent: int = 0
+    bytes_raw: int = 0
+    """Payloads before compression."""
+    syncs_sent: int = 0
+    retries: int = 0
+    """Transmissions tried again after the socket refused them."""
+    send_failures: dict[str, int] = field(default_factory=dict)
+    """By kind of failure."""
+    truncated: int = 0
+    fragmented: int = 0
+    resealed: int = 0
+    """Records whose datagram was sealed again, smaller, after it had been sent."""
+    retransmissions: int = 0
+    """Datagrams, sent again for want of an ack."""
+    spurious: int = 0
+    """Datagrams sent again although the first one had arrived."""
+    resent_to_new_receiver: int = 0
+    """An upper bound on the copies that restarts of the receiver caused."""
+    acks_received: int = 0
+    ignored: dict[str, int] = field(default_factory=dict)
+    """Datagrams that were received and not used, by reason."""
+
+    def drop(self, cause: str, records: int) -> None:
+        """Count records that will never be sent."""
+        if records:
+            self.dropped[cause] = self.dropped.get(cause, 0) + records
+
+    def ignore(self, reason: str) -> None:
+        """Count a datagram that was received and not used."""
+        self.ignored[reason] = self.ignored.get(reason, 0) + 1
+
+    def fail(self, kind: str) -> None:
+        """Count a transmission that the socket refused."""
+        self.send_failures[kind] = self.send_failures.get(kind, 0) + 1

@@ -1,0 +1,84 @@
+"""When is the next SYNC of an acknowledged stream due?
+
+While an answer is missing: after 0.2 s, doubled up to about a second, and from then on 15 % later
+each time, up to 10 s. A receiver that was away for less than five seconds is so found within a
+second of its return, and one that is away for hours is asked six times a minute. Jitter of 25 %
+either way keeps a fleet from asking in step.
+
+Otherwise: a heartbeat every 10 s, and never two SYNCs within 50 ms.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["HEARTBEAT", "SyncSchedule"]
+
+HEARTBEAT = 10.0
+FIRST_PROBE = 0.2
+SLOW_PROBE = 0.7
+GROWTH = 0.15
+MAX_PROBE = 10.0
+MIN_INTERVAL = 0.05
+
+
+class SyncSchedule:
+    """The time of the next SYNC, in `at`; None before the first one."""
+
+    def __init__(self, random: Callable[[], float]) -> None:
+        self.at: float | None = None
+        self._random = random
+        self._last_sent = float("-inf")
+        self._probing_since: float | None = None
+        self._probes = 0
+
+    def probe(self, now: float) -> None:
+        """Ask for an answer, now and then rarer."""
+        self._probing_since = now
+        self._probes = 0
+        self.soon(now)
+
+    def is_probing(self) -> bool:
+        """Say whether an answer is missing."""
+        return self._probing_since is not None
+
+    def beat(self, now: float) -> None:
+        """An answer has come: go on with the heartbeat."""
+        self._probing_since = None
+        self.at = now + HEARTBEAT
+
+    def soon(self, now: float) -> None:
+        """Send one as soon as it may be."""
+        self.by(now)
+
+    def by(self, time: float) -> None:
+        """Send one at `time` at the latest."""
+        time = max(time, self._last_sent + MIN_INTERVAL)
+        self.at = time if self.at is None else min(self.at, time)
+
+    def is_due(self, now: float) -> bool:
+        """Say whether to send one now."""
+        return self.at is not None and self.at <= now
+
+    def is_older_than(self, age: float, now: float) -> bool:
+        """Say whether the last one was sent more than `age` seconds ago."""
+        return now - self._last_sent > age
+
+    def on_sent(self, now: float) -> None:
+        """Plan the next one."""
+        self._last_sent = now
+        if self._probing_since is None:
+            self.at = now + HEARTBEAT
+            return
+        elapsed = max(now - self._probing_since, 0.0)
+        delay = min(FIRST_PROBE * 2.0 ** min(self._probes, 10), max(SLOW_PROBE, GROWTH * elapsed))
+        self._probes += 1
+        self.at = now + min(delay, MAX_PROBE) * (0.75 + 0.5 * self._random())
+
+    def on_refused(self, now: float) -> None:
+        """The socket did not take it."""
+        self._last_sent = now
+        self.at = now + (FIRST_PROBE if self._probing_since is not None else 1.0)
