@@ -1,0 +1,43 @@
+"""How does a program log that has nothing but a socket?
+
+One JSON object in a datagram is a record; so is an array of them, and so is the same behind three
+bytes and zlib. Nothing here needs the package, or Python.
+
+python examples/netcat.py [HOST:PORT]
+"""
+
+import json
+import socket
+import sys
+import time
+import zlib
+
+MAGIC = b"\xcb\xf2"
+ZLIB = b"\x01"
+
+
+def main() -> None:
+    """Send the three forms."""
+    target = sys.argv[1] if len(sys.argv) > 1 else "localhost:9999"
+    host, _, port = target.rpartition(":")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.connect((host, int(port)))
+
+        sock.send(json.dumps({"message": "hi", "level": "warning"}).encode())
+
+        batch = [
+            {
+                "message": f"step {n}",
+                "level": "info",
+                "name": "cron.backup",
+                "created": time.time(),
+            }
+            for n in (1, 2, 3)
+        ]
+        sock.send(json.dumps(batch).encode())
+
+        sock.send(MAGIC + ZLIB + zlib.compress(json.dumps(batch).encode()))
+
+
+if __name__ == "__main__":
+    main()
