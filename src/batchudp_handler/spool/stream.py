@@ -1,0 +1,265 @@
+"""Which datagrams of one stream are on disk, and where?
+
+A sealed datagram never changes, so the files are a plain log: frames are appended, and a segment
+is deleted once the receiver's floor has passed its last datagram. There is no ledger of what was
+acknowledged; after a crash up to a segment is sent again, and the receiver knows it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from batchudp_handler.core.segment import Frame, encode_frame, is_intact, make_frame, scan_segment
+from batchudp_handler.spool.files import StreamFiles
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from batchudp_handler.spool.counters import SpoolCounters
+
+__all__ = ["Home", "Spool"]
+
+
+class Home(Protocol):
+    """What a stream needs from the directory that it is in."""
+
+    path: str
+    fsync: bool
+    segment_size: int
+    counters: SpoolCounters
+
+    def now(self) -> float:
+        """The time as files have it."""
+
+    def has_room(self, size: int) -> bool:
+        """Make room for `size` bytes; False: nothing can be stored just now."""
+
+    def pause(self) -> None:
+        """Leave the disk alone for a while."""
+
+    def forget(self, spool: Spool) -> None:
+        """Count a closed stream out."""
+
+
+@dataclass(slots=True, eq=False)
+class _Segment:
+    """One file of frames."""
+
+    name: str
+    size: int = 0
+    changed: float = 0.0
+    frames: deque[Frame] = field(default_factory=deque)
+    """Those that are still to be sent."""
+
+
+class Spool:
+    """The datagrams of one stream, on disk, in ascending order of their numbers.
+
+    Made by `SpoolDirectory.open` and `SpoolDirectory.adopt`. No method raises because of a disk.
+    """
+
+    def __init__(self, home: Home, stream_id: int, files: StreamFiles | None = None) -> None:
+        self.stream_id = stream_id
+        self.records = 0
+        """Records that wait here."""
+        self.size = 0
+        """Bytes of all segments."""
+        self.corrupt_records = 0
+        """Found damaged at adoption."""
+        self._home = home
+        self._files = files
+        self._segments: deque[_Segment] = deque()
+        self._places: dict[int, tuple[_Segment, Frame]] = {}
+        self._lost: list[tuple[int, str]] = []
+        if files is not None:
+            with home.counters.tolerate():
+                self._scan(files)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __contains__(self, seq: object) -> bool:
+        return seq in self._places
+
+    @property
+    def oldest_change(self) -> float:
+        """When the oldest segment was last changed."""
+        return self._segments[0].changed if self._segments else float("inf")
+
+    def frames(self) -> Iterator[Frame]:
+        """What is known of each stored datagram without reading it, in ascending order."""
+        return (frame for _, frame in self._places.values())
+
+    def append(self, sealed: bytes) -> bool:
+        """Store a datagram behind all others; False: it could not be stored, keep it.
+
+        Raises:
+            ValueError: it is not a sealed datagram, or its number does not follow the last one.
+        """
+        seq = make_frame(sealed, 0).seq
+        if seq <= self._last_seq():
+            raise ValueError(f"datagram {seq} is stored out of order")
+        data = encode_frame(sealed)
+        if not self._home.has_room(len(data)):
+            return False
+        with self._home.counters.tolerate():
+            self._write(seq, data)
+            self._note(self._segments[-1], make_frame(sealed, self._segments[-1].size))
+            return True
+        self._home.pause()
+        return False
+
+    def read(self, seq: int) -> bytes | None:
+        """The datagram with this number.
+
+        None: it is not here any more (see `take_lost`), or the disk fails; then the number is
+        still in the spool and can be asked for again.
+        """
+        if seq not in self._places or self._files is None:
+            return None
+        segment, frame = self._places[seq]
+        with self._home.counters.tolerate():
+            sealed = self._files.read(segment.name, frame.offset, frame.length)
+            if is_intact(frame, sealed):
+                return sealed
+            self._home.counters.corrupt_frames += 1
+            self._lose(segment, frame, "spool_corrupt")
+        return None
+
+    def load(self, after: int = -1, limit: int | None = None) -> Iterator[tuple[int, bytes]]:
+        """The stored datagrams with numbers above `after`, at most `limit`, in their order."""
+        for seq in [seq for seq in self._places if seq > after][:limit]:
+            sealed = self.read(seq)
+            if sealed is not None:
+                yield seq, sealed
+
+    def release(self, floor: int) -> None:
+        """Forget the datagrams below `floor`; delete the segments that hold no others."""
+        while self._segments:
+            segment = self._segments[0]
+            while segment.frames and segment.frames[0].seq < floor:
+                self._unlist(segment.frames.popleft())
+            if segment.frames:
+                return
+            self._remove(segment)
+
+    def take_lost(self) -> list[tuple[int, str]]:
+        """Numbers that went since the last call without having been released, with the cause."""
+        lost, self._lost = self._lost, []
+        return lost
+
+    def drop_oldest(self, cause: str) -> None:
+        """Delete the oldest segment, with what it holds."""
+        segment = self._segments[0]
+        while segment.frames:
+            self._lose(segment, segment.frames[0], cause)
+        self._remove(segment)
+
+    def expire(self, before: float) -> None:
+        """Delete the segments that were last changed before this time."""
+        while self._segments and self._segments[0].changed < before:
+            self.drop_oldest("expired")
+
+    def close(self) -> None:
+        """Let go of the stream. What it holds stays for adoption; an empty one is removed."""
+        files, self._files = self._files, None
+        if files is not None:
+            with self._home.counters.tolerate():
+                files.finish(sync=self._home.fsync)
+            with self._home.counters.tolerate():
+                if not self._places:
+                    files.remove_all()
+            files.close()
+        self._home.forget(self)
+
+    def abandon(self) -> None:
+        """Close the descriptors and nothing else: the parent of a fork owns the files."""
+        if self._files is not None:
+            self._files.close()
+            self._files = None
+
+    def _last_seq(self) -> int:
+        return next(reversed(self._places), -1)
+
+    def _write(self, seq: int, data: bytes) -> None:
+        if self._files is None:
+            self._files = StreamFiles.create(self._home.path, self.stream_id)
+        files = self._files
+        if files.is_writing and self._segments[-1].size + len(data) > self._home.segment_size:
+            files.finish(sync=self._home.fsync)
+        if not files.is_writing:
+            name = f"{seq:020d}.seg"
+            files.begin(name)
+            self._segments.append(_Segment(name))
+        segment = self._segments[-1]
+        try:
+            files.write(data, segment.size)
+        except OSError:
+            self._leave(segment)
+            raise
+        segment.changed = self._home.now()
+
+    def _leave(self, segment: _Segment) -> None:
+        """Begin another segment next time: this one may end in half a frame."""
+        if not segment.frames:
+            self._remove(segment)
+        elif self._files is not None:
+            with contextlib.suppress(OSError):
+                self._files.finish(sync=False)
+
+    def _scan(self, files: StreamFiles) -> None:
+        for name in files.segments():
+            with self._home.counters.tolerate():
+                self._scan_segment(files, name)
+
+    def _scan_segment(self, files: StreamFiles, name: str) -> None:
+        data, changed = files.read_all(name)
+        scan, counters = scan_segment(data, self.stream_id), self._home.counters
+        counters.corrupt_frames += scan.corrupt
+        counters.drop("spool_corrupt", scan.corrupt_records)
+        self.corrupt_records += scan.corrupt_records
+        segment = _Segment(name, changed=changed)
+        self._segments.append(segment)
+        for frame in scan.frames:
+            if frame.seq > self._last_seq():
+                self._note(segment, frame)
+        self.size += scan.end - segment.size
+        segment.size = scan.end
+        if scan.torn:
+            # not counted in records: what was not written to its end was not stored
+            counters.torn_tails += 1
+            with counters.tolerate():
+                files.truncate(name, scan.end)
+        if not segment.frames:
+            self._remove(segment)
+
+    def _note(self, segment: _Segment, frame: Frame) -> None:
+        segment.frames.append(frame)
+        self._places[frame.seq] = (segment, frame)
+        self.records += frame.records
+        self.size += frame.end - segment.size
+        segment.size = frame.end
+
+    def _unlist(self, frame: Frame) -> None:
+        del self._places[frame.seq]
+        self.records -= frame.records
+
+    def _lose(self, segment: _Segment, frame: Frame, cause: str) -> None:
+        segment.frames.remove(frame)
+        self._unlist(frame)
+        self._lost.append((frame.seq, cause))
+        self._home.counters.drop(cause, frame.records)
+
+    def _remove(self, segment: _Segment) -> None:
+        files = self._files
+        if files is not None and segment is self._segments[-1]:
+            with self._home.counters.tolerate():
+                files.finish(sync=False)
+        self._segments.remove(segment)
+        self.size -= segment.size
+        if files is not None:
+            with self._home.counters.tolerate():
+                files.remove(segment.name)
