@@ -1,0 +1,202 @@
+"""Is each record that came into the buffer drained, dropped or waiting, whatever happens?"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from batchudp_handler.core.buffer import NEVER, Buffer, Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+INFO, WARNING, ERROR = 20, 30, 40
+
+
+def item(number: int, levelno: int = INFO) -> tuple[int, int]:
+    """What the buffer looks at of a snapshot: the level, in second place."""
+    return number, levelno
+
+
+def fill(buffer: Buffer, *numbers: int, levelno: int = INFO) -> list[bool]:
+    return [buffer.append(item(number, levelno), levelno) for number in numbers]
+
+
+def numbers(buffer: Buffer) -> list[int]:
+    return [each[0] for each in buffer.drain()]
+
+
+def is_balanced(buffer: Buffer, accepted: int) -> bool:
+    return (
+        buffer.accepted
+        == accepted
+        == (buffer.drained + sum(buffer.dropped.values()) + len(buffer))
+    )
+
+
+def test_records_come_out_in_the_order_they_came_in() -> None:
+    """A drain takes the oldest first, up to its limit, and the rest stays."""
+    buffer = Buffer(10)
+    fill(buffer, 1, 2, 3)
+    assert [each[0] for each in buffer.drain(2)] == [1, 2]
+    assert numbers(buffer) == [3]
+    assert is_balanced(buffer, 3)
+
+
+def test_drop_oldest_keeps_the_newest() -> None:
+    """Beyond the capacity the oldest record goes, one for each that comes."""
+    buffer = Buffer(3, "drop_oldest")
+    fill(buffer, 1, 2, 3, 4, 5)
+    assert buffer.dropped["buffer_full"] == 2
+    assert is_balanced(buffer, 5)
+    assert numbers(buffer) == [3, 4, 5]
+
+
+def test_drop_newest_keeps_the_oldest() -> None:
+    """Beyond the capacity a record that comes is not taken."""
+    buffer = Buffer(3, "drop_newest")
+    fill(buffer, 1, 2, 3, 4, 5)
+    assert buffer.dropped["buffer_full"] == 2
+    assert is_balanced(buffer, 5)
+    assert numbers(buffer) == [1, 2, 3]
+
+
+def test_block_waits_for_room() -> None:
+    """With room made in time, a blocked record is taken and none is dropped."""
+
+    def make_room(has_room: Callable[[], bool]) -> bool:
+        assert not has_room()
+        taken.extend(buffer.drain(1))
+        return has_room()
+
+    taken: list[object] = []
+    buffer = Buffer(2, "block", wait_for_room=make_room)
+    fill(buffer, 1, 2, 3)
+    assert taken == [item(1)]
+    assert sum(buffer.dropped.values()) == 0
+    assert numbers(buffer) == [2, 3]
+
+
+def test_block_drops_when_the_patience_ends() -> None:
+    """Without room in time, the record that waited is dropped and counted."""
+    buffer = Buffer(2, "block", wait_for_room=lambda has_room: has_room())
+    fill(buffer, 1, 2, 3)
+    assert buffer.dropped["buffer_full"] == 1
+    assert numbers(buffer) == [1, 2]
+
+
+def test_a_reserve_is_kept_for_protected_levels() -> None:
+    """Records below the protected level leave a fifth of the capacity to those above it."""
+    buffer = Buffer(10, "drop_newest", protect_level=WARNING)
+    fill(buffer, *range(20))
+    assert len(buffer) == 8
+    fill(buffer, *range(100, 105), levelno=WARNING)
+    assert len(buffer) == 10
+    assert buffer.dropped["buffer_full"] == 12 + 3
+    assert is_balanced(buffer, 25)
+
+
+def test_a_protected_record_is_not_pushed_out_by_another() -> None:
+    """With `drop_oldest`, a record below the protected level gives way itself."""
+    buffer = Buffer(5, "drop_oldest", protect_level=WARNING)
+    fill(buffer, 0, levelno=WARNING)
+    fill(buffer, *range(1, 20))
+    kept = numbers(buffer)
+    assert kept[0] == 0
+    fill(buffer, 1, 2)
+    fill(buffer, 3, 4, levelno=WARNING)
+    fill(buffer, *range(5, 20))
+    assert {3, 4} <= set(numbers(buffer))
+    assert is_balanced(buffer, 20 + 19)
+
+
+def test_the_reader_is_woken_once_at_the_threshold() -> None:
+    """The append that reaches `wake_at` says so, later ones do not until it is set again."""
+    buffer = Buffer(100)
+    buffer.wake_at = 3
+    assert fill(buffer, 1, 2, 3, 4, 5) == [False, False, True, False, False]
+    buffer.wake_at = NEVER
+    assert not any(fill(buffer, *range(50)))
+
+
+def test_an_urgent_record_wakes_a_sleeping_reader() -> None:
+    """At the flush level the reader is woken, if it sleeps, and finds the mark if it does not."""
+    buffer = Buffer(100, flush_level=ERROR)
+    buffer.wake_at = 10
+    assert fill(buffer, 1, levelno=ERROR) == [True]
+    assert buffer.urgent
+    assert fill(buffer, 2, levelno=ERROR) == [False]
+
+
+def test_a_smaller_capacity_drops_nothing_by_itself() -> None:
+    """What waits when the capacity shrinks stays until it is drained."""
+    buffer = Buffer(10)
+    fill(buffer, *range(10))
+    buffer.configure(3, "drop_newest")
+    assert len(buffer) == 10
+    assert sum(buffer.dropped.values()) == 0
+
+
+@pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest"])
+def test_the_numbers_add_up_under_threads(overflow: str) -> None:
+    """Eight threads append while one drains: every record is drained, dropped, or waits."""
+    buffer = Buffer(50, overflow)
+    start = threading.Barrier(9)
+    each, threads = 5_000, 8
+    most = 0
+
+    def log() -> None:
+        start.wait()
+        for number in range(each):
+            buffer.append(item(number), INFO)
+
+    workers = [threading.Thread(target=log) for _ in range(threads)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for worker in workers:
+            worker.start()
+        start.wait()
+        while any(worker.is_alive() for worker in workers):
+            most = max(most, len(buffer))
+            buffer.drain(20)
+    finally:
+        sys.setswitchinterval(interval)
+    assert most <= 50 + threads
+    assert is_balanced(buffer, threads * each)
+
+
+def test_the_numbers_add_up_when_destructors_append() -> None:
+    """A destructor that runs in the middle of an append, and appends, costs no count."""
+    buffer = Buffer(10, "drop_oldest")
+    made = 0
+
+    class Loud:
+        def __del__(self) -> None:
+            buffer.append(item(0), INFO)
+
+    threshold = gc.get_threshold()
+    gc.set_threshold(1)
+    try:
+        for number in range(2_000):
+            circle: list[object] = [Loud()]
+            circle.append(circle)
+            made += 1
+            del circle
+            buffer.append(item(number), INFO)
+    finally:
+        gc.set_threshold(*threshold)
+    gc.collect()
+    assert is_balanced(buffer, 2_000 + made)
+
+
+def test_a_tally_counts() -> None:
+    """Its value is the number of calls of `add`."""
+    tally = Tally()
+    for _ in range(1_234):
+        tally.add()
+    assert tally.value == 1_234
