@@ -1,0 +1,78 @@
+"""Which addresses does the host have, asked without waiting for the answer?
+
+A resolver may hang for half a minute when its server is away. Numbers and Unix paths need none;
+names are looked up by a function that runs aside, and `take` says what came of it.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import TypeAlias
+
+__all__ = ["Address", "Resolver", "RunAside", "SocketAddress", "host_name", "look_up"]
+
+SocketAddress: TypeAlias = tuple[object, ...] | str
+Address: TypeAlias = tuple[int, SocketAddress]
+RunAside: TypeAlias = Callable[[Callable[[], None]], None]
+"""Runs a function on another thread; raises RuntimeError when there can be none."""
+
+UNIX = "unix://"
+
+
+def host_name() -> str:
+    """The name of this machine, as it knows itself; asks nobody."""
+    return socket.gethostname()
+
+
+def look_up(host: str, port: int, flags: int = 0) -> list[Address]:
+    """The addresses of a host, IPv4 first: a receiver on 0.0.0.0 does not hear IPv6."""
+    if host.startswith(UNIX):
+        return [(socket.AF_UNIX, host.removeprefix(UNIX))]
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM, flags=flags)
+    addresses = dict.fromkeys((int(family), address) for family, _, _, _, address in found)
+    return sorted(addresses, key=lambda pair: pair[0] != socket.AF_INET)
+
+
+class Resolver:
+    """Looks up one host, as often as asked; at most one question is open."""
+
+    def __init__(
+        self, host: str, port: int, *, run_aside: RunAside, notify: Callable[[], None]
+    ) -> None:
+        self._host, self._port = host, port
+        self._run_aside = run_aside
+        self._notify = notify
+        self._answer: list[Address] | OSError | None = None
+        self.is_busy = False
+
+    def ask(self) -> None:
+        """Start to look the host up; `notify` is called when the answer is there."""
+        self.is_busy = True
+        try:
+            self._answer = look_up(self._host, self._port, socket.AI_NUMERICHOST)
+        except (OSError, UnicodeError):
+            self._ask_aside()
+
+    def take(self) -> list[Address] | OSError | None:
+        """The answer, once; None while there is none."""
+        answer, self._answer = self._answer, None
+        if answer is not None:
+            self.is_busy = False
+        return answer
+
+    def _ask_aside(self) -> None:
+        try:
+            self._run_aside(self._look_up)
+        except RuntimeError:
+            # at interpreter shutdown, or where threads do not run: better late than never
+            self._look_up()
+
+    def _look_up(self) -> None:
+        try:
+            self._answer = look_up(self._host, self._port)
+        except OSError as error:
+            self._answer = error
+        except UnicodeError:  # a name that no resolver can be asked for
+            self._answer = socket.gaierror(socket.EAI_NONAME, "invalid name")
+        self._notify()

@@ -1,0 +1,305 @@
+"""How does a datagram get onto the network, and what does a failure mean?
+
+The socket is connected, so that the kernel tells the path's size and the peer's refusals, and it
+never blocks. It belongs to one thread. Until the host's addresses are known there is no socket,
+and records wait in the buffer.
+"""
+
+from __future__ import annotations
+
+import errno
+import select
+import socket
+import sys
+
+from batchudp_handler.core.retry import SendFailure
+from batchudp_handler.transport.owned import OwnedSocket
+from batchudp_handler.transport.resolver import Address, Resolver, RunAside, SocketAddress
+from batchudp_handler.transport.wakeup import Wakeup
+
+__all__ = ["SendError", "UDPTransport"]
+
+MAX_DATAGRAM_SIZE = 65_507
+SEND_BUFFER_FLOOR = 131_072
+"""Bytes; two of the largest datagrams."""
+FIRST_RETRY, LAST_RETRY = 0.1, 2.0
+"""Seconds between attempts to find or connect the host: doubled from first to last."""
+
+# Linux, <linux/in.h> and <linux/in6.h>; the socket module has no names for these.
+IP_MTU_DISCOVER, IP_MTU, IPV6_MTU_DISCOVER, IPV6_MTU = 10, 14, 23, 24
+NEVER_FRAGMENT = 2
+OVERHEAD = {socket.AF_INET: 28, socket.AF_INET6: 48}
+"""Bytes of the IP and the UDP header."""
+
+FAILURES = {
+    errno.EAGAIN: SendFailure.WOULD_BLOCK,
+    errno.ENOBUFS: SendFailure.WOULD_BLOCK,
+    errno.ENOMEM: SendFailure.WOULD_BLOCK,
+    errno.ECONNREFUSED: SendFailure.REFUSED,
+    errno.EMSGSIZE: SendFailure.TOO_BIG,
+}
+"""What the core has to know about an errno; all others make the receiver unreachable."""
+
+
+class SendError(Exception):
+    """A datagram did not leave."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(errno.errorcode.get(code, str(code)))
+        self.failure = FAILURES.get(code, SendFailure.UNREACHABLE)
+        self.code = code
+        self.is_until_writable = code == errno.EAGAIN
+        """The socket's own buffer is full, and the kernel will say when it no longer is."""
+
+
+class UDPTransport:
+    """A connected datagram socket that is opened, replaced and closed by one thread.
+
+    Args:
+        host: A name, an address or ``unix:///path``.
+        port: The receiver's port.
+        fit_path: Never let the network fragment; datagrams are cut to what the path carries.
+        resolve_interval: Seconds after which the name is looked up again and a fresh socket,
+            with a fresh source port, takes over; None: never.
+        run_aside: Runs the look-up of a name on another thread.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        fit_path: bool,
+        resolve_interval: float | None,
+        run_aside: RunAside,
+    ) -> None:
+        self.wakeup = Wakeup()
+        self.errors: dict[str, int] = {}
+        """How often a look-up, a connection or a datagram failed, by the error's name."""
+        self.resolves = 0
+        self.reconnects = 0
+        self._run_aside = run_aside
+        self._owned: OwnedSocket | None = None
+        self.retarget(host, port, fit_path=fit_path, resolve_interval=resolve_interval)
+
+    def retarget(
+        self, host: str, port: int, *, fit_path: bool, resolve_interval: float | None
+    ) -> None:
+        """Send somewhere else, or in another way, from the next `open` on."""
+        self._resolver = Resolver(host, port, run_aside=self._run_aside, notify=self.wakeup.send)
+        self._fit_path = fit_path
+        self._resolve_interval = resolve_interval
+        self._addresses: list[Address] = []
+        self._place = 0
+        self._family = 0
+        self._is_refused = False
+        self._resolved_at = self._resolve_at = self._retry_at = float("-inf")
+        self._retry_delay = FIRST_RETRY
+        self._disconnect()
+
+    # --- opening -------------------------------------------------------------------------------
+
+    def open(self, now: float) -> bool:
+        """Have a socket, or get nearer to one; does not wait for a resolver.
+
+        Returns:
+            Whether datagrams can be sent. If not, call again at `retry_at`, or when woken.
+        """
+        is_due = not self._addresses or now >= self._resolve_at
+        if is_due and not self._resolver.is_busy and now >= self._retry_at:
+            self._resolve(now)
+        self._take_answer(now)
+        if self._owned is None and self._addresses and now >= self._retry_at:
+            self._connect(now)
+        return self._owned is not None
+
+    def open_known(self) -> bool:
+        """Have a socket to an address that is known already, or to none; asks no resolver."""
+        if self._owned is None and self._addresses:
+            self._connect(0.0)
+        return self._owned is not None
+
+    @property
+    def retry_at(self) -> float | None:
+        """When `open` may succeed; None: it has, or a wake-up comes with the resolver's answer."""
+        return None if self._owned is not None or self._resolver.is_busy else self._retry_at
+
+    def look_up_again(self, now: float) -> None:
+        """Ask for the addresses anew; the present socket stays until there is an answer."""
+        if not self._resolver.is_busy and now >= self._resolved_at + LAST_RETRY:
+            self._resolve(now)
+
+    def reopen(self) -> None:
+        """Let the next `open` try the next address, or the same with a fresh socket."""
+        self._place += 1
+        self._disconnect()
+
+    def _resolve(self, now: float) -> None:
+        interval = self._resolve_interval
+        self._resolved_at = now
+        self._resolve_at = float("inf") if interval is None else now + interval
+        self._resolver.ask()
+
+    def _take_answer(self, now: float) -> None:
+        answer = self._resolver.take()
+        if isinstance(answer, OSError):
+            # an address that was good yesterday is better than none: the socket stays
+            self._count_error(answer)
+            self._postpone(now)
+        elif answer:
+            self.resolves += 1
+            self._addresses = answer
+            self._place = 0
+            self._retry_at = now
+            self._disconnect()
+
+    def _connect(self, now: float) -> None:
+        for _ in self._addresses:
+            family, address = self._addresses[self._place % len(self._addresses)]
+            try:
+                self._owned = OwnedSocket(self._connected(family, address))
+            except OSError as error:
+                self._count_error(error)
+                self._place += 1
+                continue
+            self._family = family
+            self._is_refused = False
+            self.reconnects += 1
+            self._retry_delay = FIRST_RETRY
+            return
+        self._postpone(now)
+
+    def _connected(self, family: int, address: SocketAddress) -> socket.socket:
+        sock = socket.socket(family, socket.SOCK_DGRAM)
+        try:
+            self._prepare(sock, family)
+            sock.setblocking(False)
+            sock.connect(address)
+        except OSError:
+            sock.close()
+            raise
+        return sock
+
+    def _prepare(self, sock: socket.socket, family: int) -> None:
+        if sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) < SEND_BUFFER_FLOOR:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_FLOOR)
+        if sys.platform != "linux":
+            return
+        if family == socket.AF_UNIX:
+            sock.bind("")  # an abstract name of the kernel's choice: the receiver can answer
+        elif self._fit_path and family == socket.AF_INET:
+            sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, NEVER_FRAGMENT)
+        elif self._fit_path:
+            sock.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, NEVER_FRAGMENT)
+
+    def _postpone(self, now: float) -> None:
+        self._retry_at = now + self._retry_delay
+        self._retry_delay = min(self._retry_delay * 2, LAST_RETRY)
+
+    def _count_error(self, error: OSError) -> None:
+        name = errno.errorcode.get(error.errno or 0, type(error).__name__)
+        if isinstance(error, socket.gaierror):
+            name = "name_not_resolved"
+        self.errors[name] = self.errors.get(name, 0) + 1
+
+    # --- using ---------------------------------------------------------------------------------
+
+    def send(self, datagram: bytes) -> None:
+        """Send one datagram now.
+
+        Raises:
+            SendError: It did not leave; the failure says whether later or smaller may help.
+        """
+        try:
+            self._checked().send(datagram)
+        except OSError as error:
+            self._count_error(error)
+            failed = SendError(error.errno or errno.EIO)
+            self._on_failure(failed.failure)
+            raise failed from None
+
+    def _checked(self) -> socket.socket:
+        if self._owned is None or not self._owned.is_intact():
+            raise OSError(errno.EBADF, "not ours")
+        if self._is_refused:
+            self._is_refused = False
+            raise OSError(errno.ECONNREFUSED, "an earlier datagram was refused")
+        return self._owned.socket
+
+    def _on_failure(self, failure: SendFailure) -> None:
+        has_choice = len(self._addresses) > 1 or self._family == socket.AF_UNIX
+        if failure is SendFailure.UNREACHABLE or (failure is SendFailure.REFUSED and has_choice):
+            self.reopen()
+
+    def receive(self) -> bytes | None:
+        """One datagram that has come in, or None."""
+        if self._owned is None or not self._owned.is_intact():
+            return None
+        try:
+            return self._owned.socket.recv(65_536)
+        except ConnectionRefusedError:
+            # the kernel would have told the next `send`: keep it for that
+            self._is_refused = True
+        except OSError:
+            pass  # nothing there
+        return None
+
+    def path_datagram_size(self) -> int | None:
+        """The largest datagram that the path is known to carry; None where nobody knows."""
+        if self._owned is None:
+            return None
+        if self._family == socket.AF_UNIX:
+            return MAX_DATAGRAM_SIZE
+        if sys.platform != "linux":
+            return None
+        if self._family == socket.AF_INET:
+            level, option = socket.IPPROTO_IP, IP_MTU
+        else:
+            level, option = socket.IPPROTO_IPV6, IPV6_MTU
+        try:
+            size = self._owned.socket.getsockopt(level, option)
+        except OSError:
+            return None
+        return min(size - OVERHEAD[socket.AddressFamily(self._family)], MAX_DATAGRAM_SIZE)
+
+    # --- waiting -------------------------------------------------------------------------------
+
+    def wait(self, timeout: float | None, *, readable: bool, writable: bool) -> None:
+        """Sleep until woken, until the socket is ready as asked, or until the time is over."""
+        if self.wakeup.renew():
+            return  # a wake-up may have been lost with the old pair
+        events = (select.POLLIN if readable else 0) | (select.POLLOUT if writable else 0)
+        descriptors = {self.wakeup.fileno(): select.POLLIN}
+        if events and self._owned is not None:
+            if not self._owned.is_intact():
+                self._disconnect()
+                return
+            descriptors[self._owned.socket.fileno()] = events
+        _wait_for_any(descriptors, timeout)
+        self.wakeup.clear()
+
+    # --- closing -------------------------------------------------------------------------------
+
+    def _disconnect(self) -> None:
+        owned, self._owned = self._owned, None
+        if owned is not None:
+            owned.close()
+
+    def close(self) -> None:
+        """Close what is ours; `open_known` and `send` still work after it, waiting does not."""
+        self._disconnect()
+        self.wakeup.close()
+
+
+def _wait_for_any(descriptors: dict[int, int], timeout: float | None) -> None:
+    # looked up at each call: gevent and eventlet replace the one and remove the other
+    make_poll = getattr(select, "poll", None)
+    if make_poll is None:
+        readable = [fd for fd, events in descriptors.items() if events & 1]
+        writable = [fd for fd, events in descriptors.items() if events & 4]
+        select.select(readable, writable, [], timeout)
+        return
+    poll = make_poll()
+    for descriptor, events in descriptors.items():
+        poll.register(descriptor, events)
+    poll.poll(None if timeout is None else max(timeout, 0.0) * 1000)
