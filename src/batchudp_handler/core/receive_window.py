@@ -51,13 +51,13 @@ class ReceiveWindow:
     datagram that is not here.
     """
 
-    __slots__ = ("_final", "_given_up", "floor", "held")
+    __slots__ = ("_final", "floor", "given_up", "held")
 
     def __init__(self, floor: int = 0) -> None:
         self.floor = floor
         self.held = 0
         self._final = 0
-        self._given_up = floor
+        self.given_up = floor
         """The sender holds nothing below. May be far ahead of what is still with the handlers."""
 
     def place(self, seq: int) -> Place:
@@ -67,7 +67,7 @@ class ReceiveWindow:
             return Place.DUPLICATE
         if offset >= WINDOW_SIZE:
             return Place.BEYOND
-        if self.held >> offset & 1 or seq < self._given_up:
+        if self.held >> offset & 1 or seq < self.given_up:
             return Place.DUPLICATE
         return Place.NEW
 
@@ -101,8 +101,8 @@ class ReceiveWindow:
 
     def give_up_below(self, seq: int) -> None:
         """The sender holds nothing below `seq`: what is missing there is final."""
-        if seq > self._given_up:
-            self._given_up = seq
+        if seq > self.given_up:
+            self.given_up = seq
             self._advance()
 
     def slide_to(self, floor: int) -> None:
@@ -113,8 +113,8 @@ class ReceiveWindow:
 
     def _advance(self) -> None:
         """Let the floor pass everything final."""
-        while self._final & 1 or self._given_up > self.floor:
-            if self._given_up > self.floor:
+        while self._final & 1 or self.given_up > self.floor:
+            if self.given_up > self.floor:
                 self._fill_given_up()
             run = _trailing_ones(self._final)
             if not run:
@@ -123,7 +123,7 @@ class ReceiveWindow:
 
     def _fill_given_up(self) -> None:
         """Make final what was given up, as far as the bitmaps reach."""
-        ahead = self._given_up - self.floor
+        ahead = self.given_up - self.floor
         waiting = self.held & ~self._final
         if not waiting:
             # nothing is with the handlers: no need to build a bitmap of any length

@@ -1,0 +1,636 @@
+"""What does the receiving machine do with a datagram?
+
+`ReceiverProtocol` is fed datagrams, addresses and the time; it hands out events, datagrams to send
+and its next deadline. It opens nothing, waits for nothing and never raises on what the network
+sent: what it does not take it counts, by reason.
+
+Each datagram meets the same gates in the same order, cheapest first and nothing stored before the
+trailer has proved right: source, form, key, tag, fields, freshness, stream, address, duplicates,
+room. Behind the gates `receive_stream.Stream` keeps the numbers.
+
+Only acknowledged streams are ever answered, and only where the address is proven, apart from
+challenges, which are smaller than what causes them.
+
+    shell: receive_datagram -> datagrams_to_send -> events_received -> next_timeout, and, when the
+    socket has been read empty, on_socket_drained before datagrams_to_send
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from math import inf
+from typing import TYPE_CHECKING
+
+from batchudp_handler.core.admission import AllowList, SourceLimiter, source_of
+from batchudp_handler.core.auth import Key, KeyRing
+from batchudp_handler.core.cookies import ChallengeLimiter, ChallengeLimits, CookieMaker
+from batchudp_handler.core.errors import ConfigError, DecodeError, Reason
+from batchudp_handler.core.events import (
+    BatchReceived,
+    Event,
+    RecordsLost,
+    SenderDropped,
+    StreamEnded,
+    StreamStarted,
+)
+from batchudp_handler.core.reassembly import Budget, ReassemblyLimits
+from batchudp_handler.core.receive_stream import Arrival, Shared, Stream
+from batchudp_handler.core.stats import ReceiverStats
+from batchudp_handler.core.stream_table import PROTECTED_SECONDS, SUMMED, StreamTable
+from batchudp_handler.core.wire import (
+    Ack,
+    Baseline,
+    DatagramType,
+    Header,
+    Seal,
+    Sync,
+    decode_sync,
+    encode_ack,
+    parse,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from batchudp_handler.core.stats import Address
+
+__all__ = ["ReceiverProtocol", "ReceiverSettings"]
+
+BATCH_OVERHEAD = 512
+"""Charged for each batch in the work queue on top of its bytes: a million batches of one byte
+are not a megabyte."""
+GAP_LIMIT = 65_536
+"""Gaps that all streams together keep, beyond the few that each may have."""
+FRESH_SECONDS = 300
+"""How far from now the sealing time of a one-way datagram with a key may be."""
+START_TOLERANCE = 5
+"""Seconds before our start that a one-way datagram with a key may have been sealed."""
+ACK_EVERY_RECEIVED = 8
+ACK_EVERY_HANDLED = 16
+CHECK_INTERVAL = 0.05
+"""Shortest time between two walks over all streams for their deadlines."""
+CREDIT_SHARE = 4
+"""A quarter of the kernel's buffer is promised: what the kernel charges for a datagram is up to
+four times its size."""
+MAX_CREDIT = 0xFFFF_FFFF
+UNPROVEN_ADDRESS = "unproven_address"
+"""Counts acknowledged DATA and SYNCs that were answered with a challenge, or not even that."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverSettings:
+    """What a receiver accepts and how much it keeps."""
+
+    keys: Sequence[Key] = ()
+    accept_unauthenticated: bool = False
+    """Take datagrams without a key although there are keys."""
+    allow: Sequence[str] = ()
+    """Source networks; none given: all."""
+    source_rate: float | None = None
+    """Datagrams per second from one source address; None: any number."""
+    source_burst: float = 1000.0
+    receive_buffer: int = 212_992
+    """Bytes of the kernel's buffer, as granted."""
+    work_queue_bytes: int = 16 << 20
+    max_streams: int = 1024
+    challenge_limits: ChallengeLimits = field(default_factory=ChallengeLimits)
+    stream_idle: float = 600.0
+    """Seconds of silence after which a stream is forgotten, at least 60."""
+    reassembly: ReassemblyLimits = field(default_factory=ReassemblyLimits)
+
+    def __post_init__(self) -> None:
+        """Refuse what can not work."""
+        if self.max_streams < 1 or self.work_queue_bytes < 1 or self.receive_buffer < 1:
+            raise ConfigError("streams, work queue and receive buffer must be at least 1")
+        if self.source_rate is not None and (self.source_rate <= 0 or self.source_burst < 1):
+            raise ConfigError("a source's rate must be positive and its burst at least 1")
+
+
+class ReceiverProtocol:
+    """The receiving machine.
+
+    Args:
+        settings: see `ReceiverSettings`.
+        epoch: random 64 bits, not 0, new at each start.
+        secret: random bytes for cookies, new at each start.
+        now: on a clock that never goes back.
+        wall: Unix time.
+    """
+
+    def __init__(
+        self, settings: ReceiverSettings, *, epoch: int, secret: bytes, now: float, wall: float
+    ) -> None:
+        if not 0 < epoch < 1 << 64:
+            raise ValueError("the epoch has 64 bits and is not 0")
+        self._settings = settings
+        self._epoch = epoch
+        self._started = now
+        self._wall_started = int(wall)
+        self._now = now
+        self._wall = wall
+        self._ring = KeyRing(settings.keys, accept_unauthenticated=settings.accept_unauthenticated)
+        self._allowed = AllowList(settings.allow)
+        rate = settings.source_rate
+        self._sources = SourceLimiter(rate, settings.source_burst) if rate is not None else None
+        self._cookies = CookieMaker(secret)
+        self._challenge_limiter = ChallengeLimiter(settings.challenge_limits, now)
+        self._streams = StreamTable(settings.max_streams)
+        limits = settings.reassembly
+        self._shared = Shared(limits, Budget(limits.total_bytes), Budget(GAP_LIMIT))
+        self._stale_before = -1
+        self._counter = 0
+        self._next_check = inf
+        self._checked = -inf
+        self._is_closing = False
+
+        self._events: list[Event] = []
+        self._replies: list[tuple[bytes, Address]] = []
+        self._touched: dict[int, Stream] = {}
+        self._due: dict[int, Stream] = {}
+        self._queued = 0
+
+        self._datagrams = 0
+        self._bytes = 0
+        self._base_delivered = 0
+        self._base_rejected: Counter[str] = Counter()
+        self._refused: Counter[str] = Counter()
+        self._reply_count = 0
+        self._reply_bytes = 0
+        self._challenge_count = 0
+        self._auth_failed: Counter[int] = Counter()
+        self._key_last_used: dict[int, float] = {}
+
+    # inputs
+
+    def receive_datagram(self, data: bytes, address: Address, now: float, wall: float) -> None:
+        """Take a datagram; never raises on what it is."""
+        if self._is_closing:
+            return
+        self._now = now
+        self._wall = wall
+        self._datagrams += 1
+        self._bytes += len(data)
+        try:
+            self._check_source(address, now)
+            parsed = parse(data)
+            if isinstance(parsed, Baseline):
+                self._receive_baseline(parsed, address, wall)
+            else:
+                self._receive_frame(parsed, data, address)
+        except DecodeError as error:
+            self._refused[error.reason] += 1
+
+    def on_batch_handled(
+        self, event: BatchReceived, delivered: int, rejected: Mapping[str, int], now: float
+    ) -> None:
+        """The handlers have returned from a batch: it is final.
+
+        Args:
+            event: as it came out of `events_received`.
+            delivered: records that were handed to local logging (or that no logger wanted).
+            rejected: the others by reason. Records of a stream's batch that are in neither are
+                rejected as `record_count`.
+            now: the time.
+
+        Raises:
+            ValueError: more records than the batch has, or it was not waiting.
+        """
+        self._now = max(now, self._now)
+        if event.stream_id is None:
+            self._base_delivered += delivered
+            self._base_rejected.update({str(key): count for key, count in rejected.items()})
+            self._queued -= _charge(event.body)
+            return
+        stream = self._streams.get(event.stream_id)
+        if stream is None or event.seq not in stream.pending:
+            raise ValueError("this batch is not waiting to be handled")
+        stream.on_handled(event.seq, delivered, rejected)
+        self._queued -= _charge(event.body)
+        if stream.acknowledged:
+            self._touched[stream.stream_id] = stream
+            if not stream.pending or stream.handled_since_ack >= ACK_EVERY_HANDLED:
+                self._due[stream.stream_id] = stream
+        self._end_if_settled(stream)
+
+    def on_socket_drained(self, now: float) -> None:
+        """Nothing more is waiting in the socket: answer whoever was heard."""
+        self._now = max(now, self._now)
+        self._due.update(self._touched)
+
+    def handle_timeout(self, now: float) -> None:
+        """Do what has become due: losses, vanished and idle streams."""
+        self._now = max(now, self._now)
+        if now < self.next_check:
+            return
+        self._checked = now
+        for stream in [each for each in self._streams if each.deadline <= now]:
+            self._on_deadline(stream, now)
+        self._next_check = min((stream.deadline for stream in self._streams), default=inf)
+
+    def close(self, now: float) -> None:
+        """Take no more datagrams, tell the senders, and let the handlers finish."""
+        if self._is_closing:
+            return
+        self._now = max(now, self._now)
+        self._is_closing = True
+        for stream in self._streams:
+            if stream.acknowledged:
+                self._due[stream.stream_id] = stream
+        # the streams that are with the handlers end when these return
+        for stream in self._streams:
+            self._end_if_settled(stream)
+
+    # outputs
+
+    def events_received(self) -> list[Event]:
+        """What has happened since the last call, in order."""
+        events, self._events = self._events, []
+        return events
+
+    def datagrams_to_send(self) -> list[tuple[bytes, Address]]:
+        """Challenges and acks. Acks are made here, so that they tell the latest."""
+        replies, self._replies = self._replies, []
+        due, self._due = self._due, {}
+        for stream in due.values():
+            ack = self._ack(stream)
+            if ack is not None:
+                replies.append((ack, stream.address))
+        self._reply_count += len(replies)
+        self._reply_bytes += sum(len(data) for data, _ in replies)
+        return replies
+
+    @property
+    def next_check(self) -> float:
+        """When `handle_timeout` has something to do; infinite: never."""
+        return max(self._next_check, self._checked + CHECK_INTERVAL)
+
+    def next_timeout(self) -> float | None:
+        """When to call `handle_timeout`; None: no need."""
+        time = self.next_check
+        return None if time == inf else time
+
+    # gates
+
+    def _check_source(self, address: Address, now: float) -> None:
+        if not self._allowed and self._sources is None:
+            return
+        source = source_of(address)
+        if not self._allowed.permits(source):
+            raise DecodeError(Reason.NOT_ALLOWED)
+        if self._sources is not None and not self._sources.take(source, now):
+            raise DecodeError(Reason.RATE_LIMITED)
+
+    def _receive_baseline(self, baseline: Baseline, address: Address, wall: float) -> None:
+        if not self._ring.accepts_unauthenticated:
+            raise DecodeError(Reason.UNAUTHENTICATED)
+        if not self._has_room(baseline.body):
+            raise DecodeError(Reason.NO_ROOM)
+        self._queued += _charge(baseline.body)
+        codec, body = baseline
+        self._events.append(BatchReceived(None, 0, 0, codec, body, address, 0, wall))
+
+    def _receive_frame(self, header: Header, data: bytes, address: Address) -> None:
+        key_id = header.key_id
+        seal = self._ring.seal(key_id)
+        try:
+            body = seal.open(data)
+        except DecodeError as error:
+            if error.reason is Reason.AUTH_FAILED:
+                self._auth_failed[key_id] += 1
+            raise
+        if key_id:
+            self._key_last_used[key_id] = self._wall
+        header.check()
+        if header.type == DatagramType.DATA:
+            self._receive_one_way(header, body, len(data), address)
+        elif header.type == DatagramType.DATA_ACKNOWLEDGED:
+            self._receive_acknowledged(header, body, len(data), address, seal)
+        elif header.type == DatagramType.SYNC:
+            sync = decode_sync(body, seal.overhead)
+            if sync.acknowledged:
+                self._receive_acknowledged_sync(header, sync, address, seal)
+            else:
+                self._receive_one_way_sync(header, sync, address)
+        else:
+            raise DecodeError(Reason.UNSUPPORTED_TYPE, "ACK")
+
+    def _check_fresh(self, header: Header, *, is_known: bool) -> None:
+        """Keep recordings of one-way datagrams with a key from being played again."""
+        if not header.key_id:
+            return
+        age = self._wall - header.sealed_at
+        if age > FRESH_SECONDS:
+            raise DecodeError(Reason.STALE)
+        if is_known:
+            return
+        too_early = header.sealed_at < self._wall_started - START_TOLERANCE
+        if too_early or age < -FRESH_SECONDS or header.sealed_at <= self._stale_before:
+            raise DecodeError(Reason.STALE)
+
+    def _has_room(self, body: bytes) -> bool:
+        """Whether the work queue takes a batch; an empty one takes any."""
+        return not self._queued or self._queued + _charge(body) <= self._settings.work_queue_bytes
+
+    # one-way streams
+
+    def _receive_one_way(self, header: Header, body: bytes, size: int, address: Address) -> None:
+        stream = self._streams.get(header.stream_id)
+        has_room = self._has_room(body)
+        if stream is None:
+            if not has_room:
+                raise DecodeError(Reason.NO_ROOM)
+            first = header.seq - header.frag_index
+            stream = self._start_one_way(header, address, next_seq=first, next_rec=header.rec)
+        else:
+            self._enter_one_way(stream, header, address)
+        self._touch(stream, header, size)
+        expected = stream.ledger.next_seq
+        try:
+            arrival = stream.receive_data(header, body, self._now, has_room=has_room)
+        finally:
+            # in order and whole, deadlines can only have moved away
+            if header.seq != expected or header.frag_count > 1:
+                self._reschedule(stream)
+        if arrival is not None:
+            self._deliver(stream, header, arrival, address)
+
+    def _receive_one_way_sync(self, header: Header, sync: Sync, address: Address) -> None:
+        stream = self._streams.get(header.stream_id)
+        if stream is None:
+            stream = self._start_one_way(
+                header, address, next_seq=sync.next_seq, next_rec=sync.next_rec
+            )
+        else:
+            self._enter_one_way(stream, header, address)
+        self._apply_sync(stream, header, sync)
+
+    def _start_one_way(
+        self, header: Header, address: Address, *, next_seq: int, next_rec: int
+    ) -> Stream:
+        self._check_fresh(header, is_known=False)
+        self._make_room()
+        stream = Stream.one_way(
+            header,
+            address,
+            next_seq=next_seq,
+            next_rec=next_rec,
+            shared=self._shared,
+            now=self._now,
+        )
+        self._add(stream)
+        return stream
+
+    def _enter_one_way(self, stream: Stream, header: Header, address: Address) -> None:
+        stream.check_belongs(header, acknowledged=False)
+        self._check_fresh(header, is_known=True)
+        if address != stream.address:
+            stream.address = address
+            stream.address_changes += 1
+
+    # acknowledged streams
+
+    def _receive_acknowledged(
+        self, header: Header, body: bytes, size: int, address: Address, seal: Seal
+    ) -> None:
+        stream = self._streams.get(header.stream_id)
+        if stream is not None:
+            stream.check_belongs(header, acknowledged=True)
+        if stream is None or stream.address != address:
+            self._challenge(header.stream_id, size, address, seal)
+            return
+        self._touch(stream, header, size)
+        stream.received_since_ack += 1
+        self._touched[stream.stream_id] = stream
+        expected = stream.ledger.next_seq
+        try:
+            arrival = stream.receive_data(header, body, self._now, has_room=self._has_room(body))
+        finally:
+            # whatever is out of order is news that the sender waits for
+            if header.seq != expected or stream.received_since_ack >= ACK_EVERY_RECEIVED:
+                self._due[stream.stream_id] = stream
+        if arrival is not None:
+            self._deliver(stream, header, arrival, address)
+
+    def _receive_acknowledged_sync(
+        self, header: Header, sync: Sync, address: Address, seal: Seal
+    ) -> None:
+        stream = self._streams.get(header.stream_id)
+        if stream is not None:
+            stream.check_belongs(header, acknowledged=True)
+            if header.seq <= stream.sync_counter:
+                raise DecodeError(Reason.REPLAYED, "SYNC")
+        if stream is None or stream.address != address:
+            if not self._cookies.is_good(sync.cookie, address, header.stream_id, self._now):
+                self._challenge(header.stream_id, 128, address, seal)
+                return
+            stream = self._prove(stream, header, sync, address)
+        self._apply_sync(stream, header, sync)
+        self._touched[stream.stream_id] = self._due[stream.stream_id] = stream
+
+    def _prove(
+        self, stream: Stream | None, header: Header, sync: Sync, address: Address
+    ) -> Stream:
+        """The address is proven: begin a stream, or let it move there."""
+        if stream is None:
+            self._make_room()
+            stream = Stream.from_sync(header, address, sync, shared=self._shared, now=self._now)
+            if sync.receiver_epoch not in (0, self._epoch):
+                stream.sent_before = sync.next_seq
+            self._add(stream)
+        else:
+            stream.address = address
+            stream.address_changes += 1
+            stream.allowance = 0
+        return stream
+
+    def _challenge(self, stream_id: int, size: int, address: Address, seal: Seal) -> None:
+        self._refused[UNPROVEN_ADDRESS] += 1
+        if not self._challenge_limiter.permits(address, size, self._now):
+            return
+        cookie = self._cookies.make(address, stream_id, self._now)
+        ack = Ack(receiver_epoch=self._epoch, cookie=cookie)
+        self._challenge_count += 1
+        self._replies.append((self._seal_ack(ack, stream_id, seal), address))
+
+    def _ack(self, stream: Stream) -> bytes | None:
+        """Seal an ack; None when the stream has not sent enough to be answered."""
+        ack = Ack(
+            receiver_epoch=self._epoch,
+            floor=stream.window.floor,
+            credit=self._credit(),
+            rejected_records=stream.base_rejected + sum(stream.rejected.values()),
+            delivered_records=stream.base_delivered + stream.delivered,
+            bitmap=stream.window.bitmap,
+            closing=self._is_closing,
+        )
+        data = self._seal_ack(ack, stream.stream_id, self._ring.seal(stream.key_id))
+        if len(data) > stream.allowance:
+            return None
+        stream.allowance -= len(data)
+        stream.received_since_ack = stream.handled_since_ack = 0
+        self._touched.pop(stream.stream_id, None)
+        return data
+
+    def _seal_ack(self, ack: Ack, stream_id: int, seal: Seal) -> bytes:
+        self._counter += 1
+        return encode_ack(
+            seal, ack, stream_id=stream_id, counter=self._counter, sealed_at=int(self._wall)
+        )
+
+    def _credit(self) -> int:
+        """A share of the kernel's buffer, less and less as the second half of the queue fills."""
+        settings = self._settings
+        share = settings.receive_buffer // CREDIT_SHARE // self._streams.active(self._now)
+        room = 1 - self._queued / settings.work_queue_bytes
+        return min(MAX_CREDIT, int(share * min(1.0, max(0.0, 2 * room))))
+
+    # both
+
+    def _touch(self, stream: Stream, header: Header, size: int) -> None:
+        stream.touch(header, size, self._now)
+        if stream.ended in ("vanished", "idle"):
+            stream.ended = None
+            self._announce(stream)
+            self._reschedule(stream)
+
+    def _apply_sync(self, stream: Stream, header: Header, sync: Sync) -> None:
+        self._touch(stream, header, 128)
+        try:
+            dropped = stream.receive_sync(header.seq, sync, self._now)
+        finally:
+            self._reschedule(stream)
+        if dropped:
+            self._events.append(SenderDropped(stream.stream_id, stream.address, dropped))
+        self._end_if_settled(stream)
+
+    def _deliver(self, stream: Stream, header: Header, arrival: Arrival, address: Address) -> None:
+        seq, body = arrival
+        self._queued += _charge(body)
+        self._events.append(
+            BatchReceived(
+                stream.stream_id,
+                seq,
+                header.n_rec,
+                header.codec,
+                body,
+                address,
+                header.key_id,
+                self._wall,
+            )
+        )
+
+    def _make_room(self) -> None:
+        victim = self._streams.victim(self._now)
+        if victim is not None:
+            self._forget(victim, "evicted")
+
+    def _add(self, stream: Stream) -> None:
+        self._streams.add(stream)
+        self._announce(stream)
+        self._reschedule(stream)
+
+    def _announce(self, stream: Stream) -> None:
+        self._events.append(
+            StreamStarted(stream.stream_id, stream.address, stream.key_id, stream.acknowledged)
+        )
+
+    # ends
+
+    def _on_deadline(self, stream: Stream, now: float) -> None:
+        stream.on_time(now)
+        self._report_losses(stream)
+        self._end_if_settled(stream)
+        if not stream.pending and now >= self._idle_time(stream):
+            self._forget(stream, "idle")
+            return
+        if stream.ended is None and now >= stream.vanish_time():
+            self._end(stream, "vanished")
+        self._reschedule(stream)
+
+    def _report_losses(self, stream: Stream) -> None:
+        if stream.newly_lost:
+            lost, stream.newly_lost = stream.newly_lost, 0
+            self._events.append(RecordsLost(stream.stream_id, stream.address, lost))
+
+    def _idle_time(self, stream: Stream) -> float:
+        return stream.last_seen + max(self._settings.stream_idle, PROTECTED_SECONDS)
+
+    def _reschedule(self, stream: Stream) -> None:
+        self._report_losses(stream)
+        deadline = min(stream.loss_time(), self._idle_time(stream))
+        if stream.ended is None:
+            deadline = min(deadline, stream.vanish_time())
+        stream.deadline = deadline
+        self._next_check = min(self._next_check, deadline)
+
+    def _end_if_settled(self, stream: Stream) -> None:
+        if stream.ended is not None:
+            return
+        if stream.closing and stream.is_settled:
+            self._end(stream, "closed")
+        elif self._is_closing and not stream.pending:
+            self._end(stream, "shutdown")
+
+    def _end(self, stream: Stream, reason: str) -> None:
+        """Announce the end of a stream; it stays in the table to recognise its copies."""
+        if stream.ended is not None:
+            return
+        stream.ended = reason
+        self._streams.ended[reason] += 1
+        self._events.append(
+            StreamEnded(stream.stream_id, stream.address, stream.stats(self._now), reason)
+        )
+
+    def _forget(self, stream: Stream, reason: str) -> None:
+        self._end(stream, reason)
+        self._touched.pop(stream.stream_id, None)
+        self._due.pop(stream.stream_id, None)
+        if stream.key_id and not stream.acknowledged:
+            # its window is gone: from now on only the sealing time can tell a recording
+            self._stale_before = max(self._stale_before, stream.sealed_at)
+        self._streams.forget(stream, self._now)
+
+    # getters
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether no batch is with the handlers."""
+        return not self._queued
+
+    def stats(self, now: float) -> ReceiverStats:
+        """A snapshot of all counters."""
+        table = self._streams
+        live = {f"{stream.stream_id:016x}": stream.stats(now) for stream in table}
+        sums = Counter(table.forgotten_sums)
+        rejected = table.forgotten_rejected + self._base_rejected
+        for stats in live.values():
+            sums.update({name: getattr(stats, name) for name in SUMMED})
+            rejected.update(stats.rejected)
+        sums["delivered"] += self._base_delivered
+        forgotten = {f"{key:016x}": stats for key, stats in table.forgotten.items()}
+        return ReceiverStats(
+            **{name: sums[name] for name in SUMMED},
+            rejected={str(reason): count for reason, count in rejected.items()},
+            refused={str(reason): count for reason, count in self._refused.items()},
+            datagrams_received=self._datagrams,
+            bytes_received=self._bytes,
+            replies=self._reply_count,
+            reply_bytes=self._reply_bytes,
+            challenges=self._challenge_count,
+            auth_failed=dict(self._auth_failed),
+            key_last_used=dict(self._key_last_used),
+            streams={**live, **{key: forgotten[key] for key in forgotten if key not in live}},
+            streams_live=sum(stats.ended is None for stats in live.values()),
+            streams_seen=table.seen,
+            streams_ended=dict(table.ended),
+            queued_bytes=self._queued,
+            reassembly_bytes=self._shared.reassembly.used,
+            uptime=now - self._started,
+            receive_buffer=self._settings.receive_buffer,
+        )
+
+
+def _charge(body: bytes) -> int:
+    """What a batch costs in the work queue."""
+    return len(body) + BATCH_OVERHEAD
