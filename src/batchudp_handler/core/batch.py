@@ -60,13 +60,14 @@ class Batch:
     exc_text: Column
     stack_info: Column
     malformed: int = 0
-    """Records refused one by one."""
+    """Records refused one by one; they may or may not have a row."""
     templates_refused: int = 0
     """Records shown with their template as it is."""
-    extras_refused: int = 0
-    """Extras and static fields left out: name not allowed, too many, too deep, wrong type."""
+    fields_refused: int = 0
+    """Extras, static fields and texts left out: name not allowed, too many, too deep, wrong
+    type. Their records are kept."""
     truncated: int = 0
     """Texts cut to a limit."""
 
     def __len__(self) -> int:
-        return len(self.contents) - self.malformed
+        return len(self.contents) - self.contents.count(None)

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from batchudp_handler.core.json_text import dumps, encode_with_escapes, has_long_number
 from batchudp_handler.core.paths import filename_and_module
 from batchudp_handler.core.portable import (
+    LAST_SECOND,
     is_portable_place,
     is_shippable_template,
     portable_header,
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 __all__ = ["CompactEncoder", "encode_compact"]
 
 MICRO = 1_000_000
+MAX_TABLE_STRING = 256
+"""A receiver bounds what a string in the table can multiply to; long ones are left to deflate."""
 _EXACT_SPAN = 100_000 * MICRO
 """Within so many microseconds of the first record, `(created - base) * 1e6` is exact: both times
 are multiples of 2**-22 s, and the product has at most 53 bits."""
@@ -129,6 +132,14 @@ class _Places(dict["tuple[Any, ...]", int]):
         return len(self) - 1
 
 
+class _Strings(dict[str, int]):
+    """Numbers strings in the order in which they first appear."""
+
+    def __missing__(self, text: str) -> int:
+        self[text] = number = len(self)
+        return number
+
+
 class _Columns:
     """The columns of a batch that is being collected."""
 
@@ -174,41 +185,38 @@ class _Columns:
     def texts(self, header: BatchHeader) -> Iterator[str]:
         """The text of the payload, member by member."""
         lead = "{"
-        for name, value in self._members(header):
-            yield f'{lead}"{name}":{dumps(value)}'
+        for name, text in self._members(header):
+            yield f'{lead}"{name}":{text}'
             lead = ","
         yield "}"
 
-    def _members(self, header: BatchHeader) -> Iterator[tuple[str, Any]]:
-        yield "host", header.hostname
+    def _members(self, header: BatchHeader) -> Iterator[tuple[str, str]]:
+        yield "host", dumps(header.hostname)
         if header.static_fields:
-            yield "static", dict(header.static_fields)
+            yield "static", dumps(dict(header.static_fields))
         if not self._place:
             return
         yield from self._times()
         yield from self._sites()
-        strings: dict[str, int] = {}
+        strings = _Strings()
         values = list(self._value_columns(strings))
-        extra = _extra_columns(self._extras, strings)
-        exc_text = _sparse(self._exc_text, strings)
-        stack_info = _sparse(self._stack_info, strings)
+        sparse = {
+            "exc": _sparse(self._exc_text, strings),
+            "stack": _sparse(self._stack_info, strings),
+            "extra": _extra_columns(self._extras, strings),
+        }
         if strings:
-            yield "strings", list(strings)
-        yield "values", values
-        if extra:
-            yield "extra", extra
-        if exc_text:
-            yield "exc", exc_text
-        if stack_info:
-            yield "stack", stack_info
+            yield "strings", dumps(list(strings))
+        yield "values", f"[{','.join(values)}]"
+        yield from ((name, text) for name, text in sparse.items() if text)
 
-    def _sites(self) -> Iterator[tuple[str, Any]]:
+    def _sites(self) -> Iterator[tuple[str, str]]:
         places = self._places
-        yield "sites", [_site_row(site) for site in places.sites]
-        yield "origins", [_origin_row(origin) for origin in places.origins]
-        yield "site", self._site_column()
+        yield "sites", dumps([_site_row(site) for site in places.sites])
+        yield "origins", dumps([_origin_row(origin) for origin in places.origins])
+        yield "site", _integers(self._site_column())
         if len(places.origins) > 1:
-            yield "origin", [places.origin_of[number] for number in self._place]
+            yield "origin", _integers([places.origin_of[number] for number in self._place])
 
     def _site_column(self) -> list[int]:
         site_of = self._places.site_of
@@ -216,39 +224,43 @@ class _Columns:
             return self._place  # one origin: a place is a site
         return [site_of[number] for number in self._place]
 
-    def _times(self) -> Iterator[tuple[str, Any]]:
+    def _times(self) -> Iterator[tuple[str, str]]:
         micros, base = self._micros, self._base or 0
         first = micros[0]
         start = first - round(self._relative[0] * 1000)
-        yield "time", base * MICRO + first
-        yield "start", base * MICRO + start
-        yield "delta", list(map(sub, micros[1:], micros))
+        if abs(start) > 1 << 61:
+            raise OverflowError
+        yield "time", str(base * MICRO + first)
+        yield "start", str(base * MICRO + start)
+        yield "delta", _integers(list(map(sub, micros[1:], micros)))
         derived = [us // 1000 % 1000 for us in micros]
         if derived != self._msecs:
             odd = [i for i, msecs in enumerate(self._msecs) if msecs != derived[i]]
-            yield "msecs", [odd, _numbers([self._msecs[i] for i in odd])]
+            yield "msecs", _numbers(self._msecs, odd, 0, 1000)
             odd = [i for i in odd if micros[i] // MICRO + base != int(self._created[i])]
             if odd:
-                yield "created", [odd, [self._created[i] for i in odd]]
+                yield "created", _numbers(self._created, odd, 0, LAST_SECOND)
         derived = [(us - start) // 1000 for us in micros]
         if derived != list(map(int, self._relative)):
             odd = [i for i, relative in enumerate(self._relative) if int(relative) != derived[i]]
-            yield "relative", [odd, _numbers([self._relative[i] for i in odd])]
+            yield "relative", _numbers(self._relative, odd, -1e15, 1e15)
 
-    def _value_columns(self, strings: dict[str, int]) -> Iterator[list[Any]]:
+    def _value_columns(self, strings: _Strings) -> Iterator[str]:
         """For each site the columns of its arguments, or the one of its texts."""
-        sites = list(self._places.sites)
+        sites = self._places.sites
         rows: list[list[Any]] = [[] for _ in sites]
         append = [row.append for row in rows]
         for number, value in zip(self._site_column(), self._values, strict=True):
             append[number](value)
         for site, row in zip(sites, rows, strict=True):
             columns = [row] if site[TEMPLATE] is None else zip(*row, strict=True)
-            yield [_column(column, strings) for column in columns]
+            yield f"[{','.join([_column(list(column), strings) for column in columns])}]"
 
 
 def _micros(created: Sequence[float], base: int) -> list[int]:
     """Whole microseconds since `base`, rounded half to even as `%f` does."""
+    if min(created) < 0 or max(created) > LAST_SECOND:
+        raise ValueError
     micros = [round((moment - base) * 1e6) for moment in created]
     if max(micros) > _EXACT_SPAN or min(micros) < -_EXACT_SPAN:
         return [
@@ -258,10 +270,17 @@ def _micros(created: Sequence[float], base: int) -> list[int]:
     return micros
 
 
-def _numbers(values: list[float]) -> list[float]:
-    if not {float, int}.issuperset(map(type, values)):
-        raise TypeError
-    return values
+def _integers(values: Sequence[int]) -> str:
+    """A JSON array of whole numbers; formatting them at once is faster than `json` is."""
+    return f"[{('%d,' * len(values))[:-1] % tuple(values)}]"
+
+
+def _numbers(values: list[float], rows: list[int], low: float, high: float) -> str:
+    """A sparse column of the numbers in `rows`."""
+    chosen = [values[row] for row in rows]
+    if not {float, int}.issuperset(map(type, chosen)) or min(chosen) < low or max(chosen) >= high:
+        raise ValueError
+    return f"[{_integers(rows)},{dumps(chosen)}]"
 
 
 def _site_row(site: tuple[Any, ...]) -> list[Any]:
@@ -277,30 +296,28 @@ def _origin_row(origin: tuple[Any, ...]) -> list[Any]:
     return [*who, hostname, hops] if hops or hostname is not None else who
 
 
-def _column(values: Sequence[Any], strings: dict[str, int]) -> Any:
+def _column(values: list[Any], strings: _Strings) -> str:
     """The values, or their places in the table of strings where enough of them repeat."""
-    if set(map(type, values)) != {str}:
-        return values
-    new = set(values).difference(strings)
-    if len(new) * 2 > len(values):
-        return values
-    return {"of": [strings.setdefault(value, len(strings)) for value in values]}
+    kinds = set(map(type, values))
+    if kinds == {int}:
+        return _integers(values)
+    if kinds == {str}:
+        new = set(values).difference(strings)
+        if len(new) * 2 <= len(values) and max(map(len, values)) <= MAX_TABLE_STRING:
+            return f'{{"of":{_integers([strings[value] for value in values])}}}'
+    return dumps(values)
 
 
-def _sparse(values: Sequence[Any], strings: dict[str, int]) -> list[Any] | None:
-    """The rows that have a value, and the values; None when no row has one."""
+def _sparse(values: Sequence[Any], strings: _Strings) -> str:
+    """The rows that have a value, and the values; nothing when no row has one."""
     if not any(values):
-        return None
+        return ""
     rows = [row for row, value in enumerate(values) if value]
-    return [rows, _column([values[row] for row in rows], strings)]
+    return f"[{_integers(rows)},{_column([values[row] for row in rows], strings)}]"
 
 
-def _extra_columns(
-    extras: Sequence[dict[str, Any] | None], strings: dict[str, int]
-) -> dict[str, list[Any]]:
+def _extra_columns(extras: Sequence[dict[str, Any] | None], strings: _Strings) -> str:
     """A sparse column per name; the rows are null where every record has it."""
-    if not any(extras):
-        return {}
     groups: dict[tuple[str, ...], list[int]] = {}
     for row, extra in enumerate(extras):
         if extra:
@@ -308,12 +325,13 @@ def _extra_columns(
     columns: dict[str, tuple[list[int], list[Any]]] = {}
     for names, rows in groups.items():
         values = zip(*[extras[row].values() for row in rows], strict=True)  # type: ignore[union-attr]  # a row in a group has extras
-        for name, column in zip(names, values, strict=True):
-            of_name = columns.setdefault(name, ([], []))
-            of_name[0].extend(rows)
-            of_name[1].extend(column)
-    dense = list(range(len(extras)))
-    return {
-        name: [None if rows == dense else rows, _column(column, strings)]
-        for name, (rows, column) in columns.items()
-    }
+        for name, of_rows in zip(names, values, strict=True):
+            column = columns.setdefault(name, ([], []))
+            column[0].extend(rows)
+            column[1].extend(of_rows)
+    every = list(range(len(extras)))
+    members = []
+    for name, (rows, chosen) in columns.items():
+        indexes = "null" if rows == every else _integers(rows)
+        members.append(f"{dumps(name)}:[{indexes},{_column(chosen, strings)}]")
+    return f"{{{','.join(members)}}}" if members else ""

@@ -29,6 +29,10 @@ class DecodeLimits:
     template_characters: int = 1_024
     """A template is sent once and printed once per record, so it multiplies; longer ones
     travel as text."""
+    table_characters: int = 1_024
+    """A string of the table that records refer to; it multiplies as a template does."""
+    expanded_characters: int = 16 << 20
+    """All strings that the records of a batch take from the table, together."""
     text_characters: int = 256 * 1024
     """A message, an exception text or a stack; longer ones are cut with a marker."""
     name_characters: int = 255

@@ -8,6 +8,7 @@ goes with its message rendered.
 from __future__ import annotations
 
 from math import isfinite
+from operator import contains, itemgetter
 from types import NoneType
 from typing import Any
 
@@ -68,6 +69,10 @@ _TYPES: list[tuple[type, ...]] = [
 ]
 for _field, _default in _NUMBERS.items():
     _TYPES[_field] = (int, type(_default))
+_get_numbers = itemgetter(*_NUMBERS)
+_get_names = itemgetter(
+    *[field for field in range(CREATED) if field not in {*_NUMBERS, TEMPLATE, PATHNAME}]
+)
 
 
 def is_shippable_template(template: str, nargs: int) -> bool:
@@ -77,16 +82,13 @@ def is_shippable_template(template: str, nargs: int) -> bool:
 
 def is_portable_place(place: tuple[Any, ...]) -> bool:
     """Whether site and origin have the types and sizes that a receiver accepts."""
-    for field, (value, types) in enumerate(zip(place, _TYPES, strict=True)):
-        kind = value.__class__
-        if kind not in types:
-            return False
-        if kind is str and field != TEMPLATE and len(value) > _longest(field):
-            return False
-        if kind is int and not -MAX_INTEGER < value < MAX_INTEGER:
-            return False
-    levelno: int = place[LEVELNO]
-    return -MAX_LEVELNO <= levelno <= MAX_LEVELNO
+    if not all(map(contains, _TYPES, map(type, place))):
+        return False
+    if any(field is not None and len(field) > MAX_NAME for field in _get_names(place)):
+        return False
+    if any(field is not None and abs(field) >= MAX_INTEGER for field in _get_numbers(place)):
+        return False
+    return abs(place[LEVELNO]) <= MAX_LEVELNO and len(place[PATHNAME]) <= MAX_PATH
 
 
 def _longest(field: int) -> int:

@@ -66,7 +66,7 @@ def cut(text: str, characters: int) -> str:
     """`text`, or its beginning and a marker that says how much is missing."""
     if len(text) <= characters:
         return text
-    return f"{text[:characters]}... [{len(text) - characters} more characters]"
+    return f"{text[:characters]}… [truncated {len(text) - characters} characters]"
 
 
 def is_portable_number(value: float) -> bool:

@@ -282,9 +282,11 @@ def _attribute_rows(
             continue
         row = shared[place].copy()
         row["msg"], row["args"] = content
-        row["created"] = arrival if created is None else created
+        row["created"] = created
         row["msecs"] = msecs
         row["relativeCreated"] = relative
+        if created is None:
+            row["created"], row["msecs"] = arrival, float(int(arrival % 1 * 1000))
         rows.append(row)
     _fill(rows, span, {**batch.extras, "exc_text": batch.exc_text, "stack_info": batch.stack_info})
     return [row for row in rows if row is not None]

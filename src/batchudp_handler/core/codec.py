@@ -1,0 +1,65 @@
+"""Which bytes does a batch become, and how do bytes become a batch?
+
+The one door to the codecs: two encodings of the same batch (`compact.py`, `rows.py`), their
+compression, the baseline form, and the decoding that tells them apart. Everything here is pure.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING
+
+from batchudp_handler.core.batch import Batch, BatchHeader
+from batchudp_handler.core.compact import CompactEncoder, encode_compact
+from batchudp_handler.core.compact_reader import decode_compact
+from batchudp_handler.core.compression import Codec, compress, compress_zstd, decompress
+from batchudp_handler.core.json_text import loads
+from batchudp_handler.core.rows import decode_rows, encode_rows
+
+if TYPE_CHECKING:
+    from batchudp_handler.core.limits import DecodeLimits
+
+__all__ = [
+    "Batch",
+    "BatchHeader",
+    "Codec",
+    "CompactEncoder",
+    "compress",
+    "compress_zstd",
+    "decode_payload",
+    "encode_compact",
+    "encode_rows",
+    "encode_v0",
+]
+
+_MAGIC = b"\xcb\xf2"
+_PLAIN, _ZLIB = b"\x00", b"\x01"
+_ZLIB_LEVEL = 6
+
+
+def encode_v0(payload: bytes, compress: bool) -> bytes:
+    """A payload as a baseline datagram: two magic bytes, a flags byte, and the body."""
+    if compress:
+        return _MAGIC + _ZLIB + zlib.compress(payload, _ZLIB_LEVEL)
+    return _MAGIC + _PLAIN + payload
+
+
+def decode_payload(codec: int, body: bytes, limits: DecodeLimits) -> Batch:
+    """Read the body of a datagram, in either encoding.
+
+    Args:
+        codec: How the body is compressed; the values of `Codec`.
+        body: Bytes from the network.
+        limits: What may come out of them.
+
+    Returns:
+        The batch; records, templates and extras that were refused one by one are counted in it.
+
+    Raises:
+        DecodeError: The body cannot be divided into records. Nothing else is ever raised.
+    """
+    payload = decompress(codec, body, limits)
+    document = loads(payload)
+    if isinstance(document, dict) and "sites" in document:
+        return decode_compact(document, len(payload), limits)
+    return decode_rows(document, len(payload), limits)

@@ -1,0 +1,342 @@
+"""How does a compact payload become a batch again, whoever wrote it?
+
+The twin of `compact.py`. Whatever decides which value belongs to which record (the lengths of
+columns, indexes, times) must be right as a whole, or the payload is refused. Whatever belongs to
+one record costs, when it is wrong, that record; what belongs to one extra costs that extra.
+
+Types are checked per column by C-speed set operations, trust in a template per site and kinds of
+arguments.
+"""
+
+from __future__ import annotations
+
+from itertools import accumulate, repeat
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from batchudp_handler.core.batch import Batch
+from batchudp_handler.core.checks import REFUSED, Checks
+from batchudp_handler.core.errors import DecodeError, Reason
+from batchudp_handler.core.paths import filename_and_module
+from batchudp_handler.core.portable import LAST_SECOND
+from batchudp_handler.core.template import SCALARS, fallback_text, is_trusted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from batchudp_handler.core.batch import Column, Content
+    from batchudp_handler.core.limits import DecodeLimits
+
+__all__ = ["decode_compact"]
+
+MICRO = 1_000_000
+_LAST_MICRO = LAST_SECOND * MICRO
+_END = object()
+_NOTHING: Column = ((), ())
+
+
+def decode_compact(document: dict[str, Any], size: int, limits: DecodeLimits) -> Batch:
+    """Read a parsed payload of `size` bytes.
+
+    Raises:
+        DecodeError: The payload cannot be divided into records.
+    """
+    return _Reader(document, Checks(limits, size)).batch()
+
+
+def _refuse(detail: str) -> NoReturn:
+    raise DecodeError(Reason.SHAPE, detail)
+
+
+class _Reader:
+    """One reading of one payload."""
+
+    def __init__(self, document: dict[str, Any], checks: Checks) -> None:
+        self._document = document
+        self._checks = checks
+        self._limits = checks.limits
+        self._malformed = 0
+        self._templates_refused = 0
+        self._expanded = 0
+        self._strings: list[str] = []
+        self._longest = 0
+        self._rows = 0
+
+    def batch(self) -> Batch:
+        """The batch; reads the tables before the columns that refer to them."""
+        self._strings = self._table()
+        site = self._site_column()
+        templates = [self._site(row) for row in self._list("sites")]
+        origins = [self._origin(row) for row in self._list("origins")]
+        if max(site) >= len(templates) or not origins:
+            _refuse("site or origins")
+        contents = self._contents(site, templates)
+        created, msecs, relative = self._times()
+        return Batch(
+            hostname=self._checks.name(self._document.get("host")),
+            static_fields=self._checks.object(self._document.get("static")),
+            sites=[_SITELESS if site is None else site[:8] for site in templates],
+            origins=origins,
+            site=site,
+            origin=self._origin_column(len(origins)),
+            contents=contents,
+            created=created,
+            msecs=msecs,
+            relative=relative,
+            extras=self._extras(),
+            exc_text=self._texts("exc"),
+            stack_info=self._texts("stack"),
+            malformed=contents.count(None),
+            templates_refused=self._templates_refused,
+            fields_refused=self._checks.fields_refused,
+            truncated=self._checks.truncated,
+        )
+
+    # Tables. A format string may say %d, or {:<10}, of anything but a task name, and raise for
+    # None; so a missing number is 0, and a missing name the word that would have been printed.
+
+    def _list(self, member: str) -> list[Any]:
+        value = self._document.get(member, [])
+        if not isinstance(value, list):
+            _refuse(member)
+        return value
+
+    def _table(self) -> list[str]:
+        strings = self._list("strings")
+        if strings:
+            if set(map(type, strings)) != {str}:
+                _refuse("strings")
+            self._longest = max(map(len, strings))
+            if self._longest > self._limits.table_characters:
+                raise DecodeError(Reason.INFLATE_LIMIT, "strings")
+        return strings
+
+    def _site(self, row: object) -> tuple[Any, ...] | None:
+        """name .. funcName, template, nargs; None if its records must be refused."""
+        if not isinstance(row, list) or len(row) not in (8, 10):
+            return None
+        name, levelno, levelname, pathname, lineno, function, template, nargs = row[:8]
+        check = self._checks
+        path = check.name(pathname, self._limits.path_characters) or ""
+        filename, module = row[8:] or filename_and_module(path)
+        site = (
+            check.name(name),
+            check.levelno(levelno),
+            check.name(levelname),
+            path,
+            check.name(filename),
+            check.name(module),
+            check.integer(lineno) or 0,
+            check.name(function) or str(None),
+        )
+        if None in site[:6] or not self._is_template(template, nargs):
+            return None
+        return (*site, template, nargs)
+
+    def _is_template(self, template: object, nargs: object) -> bool:
+        if nargs.__class__ is not int:
+            return False
+        if template is None:
+            return nargs == 0
+        if not isinstance(template, str) or len(template) > self._limits.template_characters:
+            return False
+        return 1 <= nargs <= self._limits.args
+
+    def _origin(self, row: object) -> tuple[Any, ...]:
+        if not isinstance(row, list) or len(row) not in (5, 7):
+            _refuse("origins")
+        check = self._checks
+        process, process_name, thread, thread_name, task_name = row[:5]
+        hostname, hops = row[5:] or (None, 0)
+        hops = check.integer(hops) or 0
+        return (
+            check.integer(process) or 0,
+            check.name(process_name) or str(None),
+            check.integer(thread) or 0,
+            check.name(thread_name) or str(None),
+            check.name(task_name),
+            check.name(hostname),
+            min(max(hops, 0), 255),
+        )
+
+    # Columns that place the others
+
+    def _site_column(self) -> list[int]:
+        site = self._list("site")
+        if len(site) > self._limits.records:
+            raise DecodeError(Reason.TOO_MANY_RECORDS)
+        if not site:
+            _refuse("no records")
+        self._rows = len(site)
+        return _indexes(site, self._rows)
+
+    def _origin_column(self, origins: int) -> list[int] | None:
+        if "origin" not in self._document:
+            return None
+        origin = _indexes(self._list("origin"), origins)
+        if len(origin) != self._rows:
+            _refuse("origin")
+        return origin
+
+    def _times(self) -> tuple[list[float], list[float], list[float]]:
+        first, start = self._document.get("time"), self._document.get("start", 0)
+        delta = self._list("delta")
+        if len(delta) != self._rows - 1 or not {int}.issuperset(map(type, [first, start, *delta])):
+            _refuse("times")
+        micros = list(accumulate(delta, initial=first))
+        if min(micros) < 0 or max(micros) > _LAST_MICRO or abs(start) > 1 << 62:
+            _refuse("times")
+        created = [us / MICRO for us in micros]
+        msecs = [us // 1000 % 1000 + 0.0 for us in micros]
+        relative = [(us - start) / 1000 for us in micros]
+        self._replace("created", created, self._checks.seconds)
+        self._replace("msecs", msecs, self._checks.msecs)
+        self._replace("relative", relative, self._checks.relative)
+        return created, msecs, relative
+
+    def _replace(
+        self, member: str, numbers: list[float], check: Callable[[object], float | None]
+    ) -> None:
+        """Put the numbers in that were said because they could not be derived."""
+        if member not in self._document:
+            return
+        rows, values = self._sparse(self._document[member])
+        for row, value in zip(self._all(rows), values, strict=True):
+            number = check(value)
+            if number is None:
+                _refuse(member)
+            numbers[row] = number
+
+    # Columns of values
+
+    def _column(self, column: object) -> list[Any]:
+        """The values of a column, fetched from the table if that is where they are."""
+        if isinstance(column, list):
+            return column
+        if not isinstance(column, dict) or not isinstance(column.get("of"), list):
+            _refuse("column")
+        strings, places = self._strings, _indexes(column["of"], len(self._strings))
+        values = [strings[place] for place in places]
+        self._expanded += len(values) * self._longest
+        if self._expanded > self._limits.expanded_characters:
+            self._expanded += sum(map(len, values)) - len(values) * self._longest
+            if self._expanded > self._limits.expanded_characters:
+                raise DecodeError(Reason.INFLATE_LIMIT, "strings")
+        return values
+
+    def _sparse(self, pair: object) -> Column:
+        if not isinstance(pair, list) or len(pair) != 2:
+            _refuse("sparse column")
+        rows, values = pair[0], self._column(pair[1])
+        if rows is not None:
+            if not isinstance(rows, list):
+                _refuse("sparse column")
+            rows = _indexes(rows, self._rows)
+        if len(values) != (self._rows if rows is None else len(rows)):
+            _refuse("sparse column")
+        return rows, values
+
+    def _all(self, rows: Sequence[int] | None) -> Sequence[int]:
+        return range(self._rows) if rows is None else rows
+
+    def _contents(
+        self, site: list[int], templates: list[tuple[Any, ...] | None]
+    ) -> list[Content | None]:
+        columns = self._list("values")
+        if len(columns) != len(templates):
+            _refuse("values")
+        queues = [
+            repeat(None) if row is None else self._queue(row[8], row[9], column)
+            for row, column in zip(templates, columns, strict=True)
+        ]
+        following = [queue.__next__ for queue in queues]
+        try:
+            contents = [following[number]() for number in site]
+        except StopIteration:
+            _refuse("values")
+        for row, queue in zip(templates, queues, strict=True):
+            if row is not None and next(queue, _END) is not _END:
+                _refuse("values")
+        return contents
+
+    def _queue(
+        self, template: str | None, nargs: int, columns: object
+    ) -> Iterator[Content | None]:
+        """The contents of one site's records, in order."""
+        if not isinstance(columns, list) or len(columns) != (nargs or 1):
+            _refuse("values")
+        values = [self._column(column) for column in columns]
+        if len(set(map(len, values))) != 1:
+            _refuse("values")
+        if template is None:
+            texts = [self._checks.text(value) for value in values[0]]
+            return iter([None if text is None else (text, ()) for text in texts])
+        return self._formatted(template, [self._checks.args(column) for column in values])
+
+    def _formatted(
+        self, template: str, columns: Sequence[Sequence[Any]]
+    ) -> Iterator[Content | None]:
+        kinds = [set(map(type, column)) for column in columns]
+        if all(len(kind) == 1 for kind in kinds):
+            types = tuple([kind.pop() for kind in kinds])
+            if is_trusted(template, types):
+                return zip(repeat(template), zip(*columns, strict=True), strict=False)
+        return iter([self._content(template, args) for args in zip(*columns, strict=True)])
+
+    def _content(self, template: str, args: tuple[Any, ...]) -> Content | None:
+        types = tuple(map(type, args))
+        if is_trusted(template, types):
+            return template, args
+        if not SCALARS.issuperset(types):
+            return None
+        self._templates_refused += 1
+        return fallback_text(template, args), ()
+
+    def _texts(self, member: str) -> Column:
+        if member not in self._document:
+            return _NOTHING
+        rows, values = self._sparse(self._document[member])
+        texts = [self._checks.text(value) for value in values]
+        self._checks.fields_refused += texts.count(None)
+        return rows, texts
+
+    def _extras(self) -> dict[str, Column]:
+        extra = self._document.get("extra", {})
+        if not isinstance(extra, dict):
+            _refuse("extra")
+        room = [self._limits.extras] * self._rows if len(extra) > self._limits.extras else None
+        columns: dict[str, Column] = {}
+        for key, pair in extra.items():
+            rows, values = self._sparse(pair)
+            name = self._checks.extra_name(key)
+            if name is None:
+                self._checks.fields_refused += len(values)
+                continue
+            checked = self._checks.extras(values)
+            if room is not None or (checked is not values and REFUSED in checked):
+                rows, checked = self._kept(self._all(rows), checked, room)
+            columns[name] = rows, checked
+        return columns
+
+    def _kept(self, rows: Sequence[int], values: Sequence[Any], room: list[int] | None) -> Column:
+        """What of a column's values is allowed, in records that have room for one more."""
+        kept: list[tuple[int, Any]] = []
+        for row, value in zip(rows, values, strict=True):
+            if value is REFUSED:
+                continue
+            if room is not None:
+                room[row] -= 1
+                if room[row] < 0:
+                    self._checks.fields_refused += 1
+                    continue
+            kept.append((row, value))
+        return [row for row, _ in kept], [value for _, value in kept]
+
+
+_SITELESS = ("", 0, "", "", "", "", 0, "")
+
+
+def _indexes(values: list[Any], end: int) -> list[int]:
+    """The values, if they are whole numbers from 0 and below `end`."""
+    if values and (set(map(type, values)) != {int} or min(values) < 0 or max(values) >= end):
+        _refuse("indexes")
+    return values
