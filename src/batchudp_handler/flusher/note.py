@@ -1,0 +1,51 @@
+"""How does a program's owner learn that records were lost, if nobody reads the counters?
+
+By a line on stderr, at once for the first loss and rarely after that, with the totals. Never by
+`logging`: that would feed the handler its own complaints. `logging.raiseExceptions = False`
+silences it, as it silences the complaints of the standard handlers.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["LossNote"]
+
+INTERVAL = 30.0
+"""Seconds between two lines."""
+ON_PURPOSE = {"relay", "self_log"}
+"""Causes of drops that are no losses."""
+
+
+class LossNote:
+    """Writes the lines of one handler."""
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self._told = 0
+        self._last = float("-inf")
+
+    def tell(self, lost: Mapping[str, int], now: float, *, is_last: bool = False) -> None:
+        """Write a line if more was lost than has been told, and if it is time for one."""
+        causes = {name: n for name, n in lost.items() if n and name not in ON_PURPOSE}
+        total = sum(causes.values())
+        if total <= self._told or (now < self._last + INTERVAL and not is_last):
+            return
+        self._told, self._last = total, now
+        details = ", ".join(f"{name} {number}" for name, number in sorted(causes.items()))
+        write_note(f"{total} records for {self._target} were lost so far: {details}")
+
+
+def write_note(text: str) -> None:
+    """One line on stderr, if there is one and the program wants to hear."""
+    if not logging.raiseExceptions or sys.stderr is None:
+        return
+    # closed, or replaced by something that is no file: then nobody hears
+    with suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write(f"batchudp-handler: {text}\n")

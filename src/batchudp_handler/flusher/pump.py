@@ -1,0 +1,270 @@
+"""What happens in one turn of the sending side?
+
+Records go from the buffer into the sending machine, datagrams from the machine to the socket, and
+answers back. A turn never waits; `sleep` is the one place that does, and it has a deadline unless
+nothing at all is to come. A pump belongs to one thread at a time: the flusher's, or that of a
+caller where no thread can run.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from batchudp_handler.core.buffer import NEVER
+from batchudp_handler.core.retry import SendFailure
+from batchudp_handler.core.stats import Samples
+from batchudp_handler.core.triggers import Schedule, Trigger
+from batchudp_handler.transport import SendError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from batchudp_handler.core.buffer import Buffer
+    from batchudp_handler.core.sender import SenderProtocol
+    from batchudp_handler.transport import UDPTransport
+
+__all__ = ["Pump"]
+
+BLOCKED_PATIENCE = 1.0
+"""Seconds that a full socket may take to become writable before that counts as a failure."""
+
+UNKNOWN_PATH_SIZE = 1432
+"""Bytes that a path is trusted with where the system does not tell its size."""
+
+
+class Pump:
+    """Moves records from a buffer through a sending machine to a socket.
+
+    Args:
+        buffer: What other threads append to.
+        schedule: Says when a flush is due.
+        sender: The machine; replaced by nobody, closed by `begin_close`.
+        transport: The socket; opened at the first turn.
+        acknowledged: Whether datagrams come back.
+        fit_path: Whether the machine follows the path's datagram size.
+        clock: Monotonic seconds.
+        wall: Seconds since the epoch.
+        on_drained: Called after records were taken from the buffer.
+    """
+
+    def __init__(
+        self,
+        buffer: Buffer,
+        schedule: Schedule,
+        sender: SenderProtocol,
+        transport: UDPTransport,
+        *,
+        acknowledged: bool,
+        fit_path: bool,
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+        on_drained: Callable[[], None],
+    ) -> None:
+        self.buffer = buffer
+        self.schedule = schedule
+        self.sender = sender
+        self.transport = transport
+        self.flushes: dict[str, int] = dict.fromkeys(Trigger, 0)
+        self.batch_size = Samples()
+        self.send_time = Samples()
+        self.dropped: dict[str, int] = {}
+        """Records drained and lost without the machine's knowledge, by cause."""
+        self._acknowledged = acknowledged
+        self._fit_path = fit_path
+        self._clock = clock
+        self._wall = wall
+        self._on_drained = on_drained
+        self._owed = 0
+        self._is_open = False
+        self._is_held = False
+        self._is_closing = False
+        self._blocked_since: float | None = None
+        self._path_size = 0
+        self._reconnects = transport.reconnects
+
+    # --- commands ------------------------------------------------------------------------------
+
+    def begin_flush(self, trigger: Trigger, now: float) -> None:
+        """Send all that waits now, for `trigger`."""
+        waiting = len(self.buffer)
+        if not waiting:
+            return
+        self.flushes[trigger] += 1
+        self.schedule.on_flush(now)
+        self._owed = waiting
+
+    def hold(self) -> None:
+        """Begin no new flush until `release`: what is on its way gets a chance to settle."""
+        self._is_held = True
+
+    def release(self) -> None:
+        """Begin flushes when they are due."""
+        self._is_held = False
+
+    def begin_close(self, now: float) -> None:
+        """Send what waits, then say goodbye."""
+        self._is_closing = True
+        self.hold()
+        self.begin_flush(Trigger.CLOSE, now)
+
+    def give_up(self, now: float) -> None:
+        """Count as dropped what has not been sent."""
+        self.count_dropped("closed", len(self.buffer.drain()))
+        self._owed = 0
+        self.sender.give_up(now)
+
+    def count_dropped(self, cause: str, records: int) -> None:
+        """Count drained records that will not be sent."""
+        if records:
+            self.dropped[cause] = self.dropped.get(cause, 0) + records
+
+    def use_path(self, *, fit: bool) -> None:
+        """Follow the path's datagram size, or keep to the one that was configured."""
+        self._fit_path = fit
+        self._path_size = 0
+
+    def take_books_of(self, other: Pump) -> None:
+        """Go on counting where another pump of the same buffer stopped."""
+        self.flushes = other.flushes
+        self.batch_size = other.batch_size
+        self.send_time = other.send_time
+        self.dropped = other.dropped
+
+    # --- one turn ------------------------------------------------------------------------------
+
+    def turn(self, now: float) -> None:
+        """Do everything that can be done now."""
+        self.buffer.muted_thread = threading.get_ident()
+        try:
+            self._is_open = self.transport.open(now)
+        finally:
+            self.buffer.muted_thread = 0
+        if self._acknowledged:
+            self._receive(now)
+        self.sender.handle_timeout(now)
+        if self._is_open:
+            self._follow_path(now)
+            self._begin_due_flush(now)
+            self._transmit(now)
+            self._feed(now)
+        if self._is_closing and self.is_settled:
+            self._say_goodbye(now)
+
+    def _say_goodbye(self, now: float) -> None:
+        if self._is_open:
+            self.sender.close(now)
+            self._transmit(now)
+        else:
+            self.sender.give_up(now)  # nothing is left, and nobody can be told
+
+    def _begin_due_flush(self, now: float) -> None:
+        if self._owed or self._is_held:
+            return
+        buffer = self.buffer
+        urgent, buffer.urgent = buffer.urgent, False
+        trigger = self.schedule.due(now, len(buffer), urgent=urgent)
+        if trigger is not None:
+            self.begin_flush(trigger, now)
+
+    def _feed(self, now: float) -> None:
+        while self._owed and self.sender.can_send and self._blocked_since is None:
+            began = self._clock()
+            batch = self.buffer.drain(self._owed)
+            self._owed = 0 if not batch else self._owed - len(batch)
+            self._on_drained()
+            if not batch:
+                return
+            self.batch_size.add(len(batch))
+            try:
+                self.sender.note_dropped(self.buffer.lost, now)
+                self.sender.send_batch(batch, now, self._wall())
+            except Exception:
+                self.count_dropped("internal_error", len(batch))
+                raise
+            self._transmit(now)
+            self.send_time.add(self._clock() - began)
+
+    def _transmit(self, now: float) -> None:
+        while (datagram := self.sender.datagram_to_send(now)) is not None:
+            self.buffer.muted_thread = threading.get_ident()
+            try:
+                self.transport.send(datagram)
+            except SendError as error:
+                if self._is_to_wait_for_room(error, now):
+                    return
+                self._blocked_since = None
+                size = self.transport.path_datagram_size() if self._fit_path else None
+                self.sender.on_send_failed(error.failure, now, size)
+                if not self.transport.open(now):
+                    return
+            else:
+                self._blocked_since = None
+                self.sender.on_datagram_sent(now)
+            finally:
+                self.buffer.muted_thread = 0
+
+    def _is_to_wait_for_room(self, error: SendError, now: float) -> bool:
+        """Whether the same datagram is offered again as soon as the socket is writable."""
+        if error.failure is not SendFailure.WOULD_BLOCK or not error.is_until_writable:
+            return False
+        if self._blocked_since is None:
+            self._blocked_since = now
+        return now - self._blocked_since < BLOCKED_PATIENCE
+
+    def _receive(self, now: float) -> None:
+        while (datagram := self.transport.receive()) is not None:
+            self.sender.receive_datagram(datagram, now)
+
+    def _follow_path(self, now: float) -> None:
+        if self.sender.wants_new_socket:
+            self.transport.look_up_again(now)
+        if self.transport.reconnects != self._reconnects:
+            self._reconnects = self.transport.reconnects
+            self.sender.on_new_socket(now)
+        if self._fit_path:
+            size = self.transport.path_datagram_size() or UNKNOWN_PATH_SIZE
+            if size != self._path_size:
+                self._path_size = size
+                self.sender.set_max_datagram_size(size, now)
+
+    # --- between turns -------------------------------------------------------------------------
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all that was to be flushed is sent, confirmed or counted."""
+        return not self._owed and self.sender.is_idle
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether `begin_close` has come to its end."""
+        return self._is_closing and not self._owed and self.sender.is_closed
+
+    def sleep(self, now: float, limit: float | None) -> None:
+        """Wait until there is something to do, until woken, or until the time `limit`."""
+        buffer = self.buffer
+        is_stuck = bool(self._owed) or self._is_held or not self._is_open
+        buffer.wake_at = NEVER if is_stuck else self.schedule.wake_at(now)
+        # armed: who appends from here on wakes us, who appended before is seen by this
+        if is_stuck or not (buffer.urgent or len(buffer) >= buffer.wake_at):
+            times = [limit, self._deadline(now)]
+            ends = [time for time in times if time is not None]
+            timeout = max(min(ends) - self._clock(), 0.0) if ends else None
+            self.transport.wait(
+                timeout,
+                readable=self._acknowledged,
+                writable=self._blocked_since is not None,
+            )
+        buffer.wake_at = NEVER
+
+    def _deadline(self, now: float) -> float | None:
+        if not self._is_open:
+            has_work = len(self.buffer) or not self.is_settled
+            return self.transport.retry_at if has_work else None
+        times = [self.sender.next_timeout()]
+        if self._blocked_since is not None:
+            times = [self._blocked_since + BLOCKED_PATIENCE]
+        if not (self._owed or self._is_held):
+            times.append(self.schedule.deadline(now))
+        ends = [time for time in times if time is not None]
+        return min(ends, default=None)

@@ -1,0 +1,76 @@
+"""How does a caller wait for the flusher, with a deadline and without a lock to get stuck on?
+
+A request is a raw lock that its maker cannot get until the flusher lets go of it. There is
+nothing in between that a signal handler could interrupt and find locked.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["Request", "WaitingRoom"]
+
+ROOM_CHECK = 0.1
+"""Seconds between two looks of a caller who waits for room, for the case that nobody calls."""
+
+
+class Request:
+    """Something that callers wait for and the flusher finishes, before a deadline."""
+
+    __slots__ = ("_gate", "_is_finished", "deadline", "is_granted")
+
+    def __init__(self, deadline: float) -> None:
+        self.deadline = deadline
+        self.is_granted = False
+        self._is_finished = False
+        self._gate = threading.Lock()
+        self._gate.acquire()
+
+    def finish(self, *, is_granted: bool) -> None:
+        """Let the callers go on; only the first call counts."""
+        if not self._is_finished:
+            self._is_finished = True
+            self.is_granted = is_granted
+            self._gate.release()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until it is finished; True if it was granted. Any number of callers may."""
+        if self._gate.acquire(timeout=max(seconds, 0.0)):
+            self._gate.release()
+        return self.is_granted
+
+
+class WaitingRoom:
+    """Where callers wait until a full buffer has room again."""
+
+    __slots__ = ("_clock", "_gates")
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._gates: deque[Request] = deque()
+
+    def wait(
+        self, has_room: Callable[[], bool], wake: Callable[[], None], timeout: float | None
+    ) -> bool:
+        """Wait until there is room or the time is over; True if there is room."""
+        end = float("inf") if timeout is None else self._clock() + timeout
+        while not has_room():
+            now = self._clock()
+            if now >= end:
+                return False
+            gate = Request(end)
+            self._gates.append(gate)
+            wake()
+            if not has_room():
+                gate.wait(min(end - now, ROOM_CHECK))
+        return True
+
+    def open(self) -> None:
+        """Let everybody look again."""
+        while self._gates:
+            self._gates.popleft().finish(is_granted=True)

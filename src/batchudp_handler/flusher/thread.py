@@ -1,0 +1,495 @@
+"""Which thread sends, when does it start and end, and who sends where it cannot run?
+
+One daemon thread per handler, started at the first record. It owns the pump for as long as it
+lives. Where no thread can run (at interpreter shutdown, in an isolated subinterpreter, under uWSGI
+without threads) and after the close, a caller owns the pump for a moment and sends by itself.
+Whoever finds it taken leaves the records in the buffer, for the owner to find.
+
+Everything that a log call may reach uses raw locks, without waiting for them, and deques: it may
+be interrupted at any point by a signal handler that logs. Each wait has a deadline.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+import weakref
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from batchudp_handler.core.buffer import Buffer
+from batchudp_handler.core.sender import SenderProtocol, SenderSettings
+from batchudp_handler.core.triggers import Schedule, Trigger
+from batchudp_handler.flusher.ledger import Ledger
+from batchudp_handler.flusher.note import LossNote, write_note
+from batchudp_handler.flusher.pump import Pump
+from batchudp_handler.flusher.requests import Request, WaitingRoom
+from batchudp_handler.transport import UDPTransport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from batchudp_handler.core.stats import SenderStats
+
+__all__ = ["Flusher", "FlusherSettings"]
+
+GRACE = 0.25
+"""Seconds for the thread to answer after the deadline that it was given."""
+FAULT_PAUSE = 1.0
+"""Seconds before the loop goes on after a fault of its own."""
+LOOK_UP_PATIENCE = 0.05
+"""Seconds that a record after the close may wait for the host's address."""
+CHANGE_PATIENCE = 1.0
+"""Seconds that `reconfigure` waits for the thread to use the new settings."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlusherSettings:
+    """What the sending side of one handler is told; `HandlerConfig` says what it means."""
+
+    sender: SenderSettings
+    host: str
+    port: int
+    batch_size: int
+    flush_interval: float
+    flush_level: int | None
+    capacity: int
+    overflow: str
+    overflow_timeout: float | None
+    protect_level: int | None
+    fit_path: bool
+    resolve_interval: float | None
+    shutdown_timeout: float
+
+
+class Flusher:
+    """Owns the buffer, the machine, the socket and the thread of one handler.
+
+    Args:
+        settings: See `FlusherSettings`.
+        on_start: Called at the first record.
+        clock: Monotonic seconds, for all deadlines.
+    """
+
+    def __init__(
+        self,
+        settings: FlusherSettings,
+        *,
+        on_start: Callable[[], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.settings = settings
+        self.buffer = Buffer(
+            settings.capacity,
+            settings.overflow,
+            flush_level=settings.flush_level,
+            protect_level=settings.protect_level,
+            wait_for_room=self._wait_for_room,
+        )
+        self.is_closed = False
+        self._on_start: Callable[[], None] | None = on_start
+        self._clock = clock
+        self._pump: Pump | None = None
+        self._ledger = Ledger(clock())
+        self._note = LossNote(f"{settings.host}:{settings.port}")
+        self._room = WaitingRoom(clock)
+        # locks that nobody waits for, but the thread for its ownership at its start. Made by what
+        # `threading` offers at that moment, which gevent may have replaced
+        self._owner = threading.Lock()
+        self._starting = threading.Lock()
+        self._closing = threading.Lock()
+        self._close_request: Request | None = None
+        self._flush_requests: deque[Request] = deque()
+        self._current_flushes: list[Request] = []
+        self._changes: deque[tuple[FlusherSettings, Request]] = deque()
+        self._is_running = False
+        self._is_abandoned = False
+        self._thread_ident = 0
+        self._out_of_patience_at = float("-inf")
+        self._owner_gone: object = None
+
+    def close_after(self, user: object) -> None:
+        """Send what waits and end the thread when `user` is collected without having closed."""
+
+        def on_collected(_: object) -> None:
+            self.begin_close()
+
+        # kept here: a weak reference that dies with its object never calls back
+        self._owner_gone = weakref.ref(user, on_collected)
+
+    # --- called by log calls ---------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Have the waiting records looked at; to be called when `Buffer.append` says so."""
+        if self._is_running and self._pump is not None:
+            self._pump.transport.wakeup.send()
+        elif self.is_closed:
+            self._send_late()
+        else:
+            self._start()
+
+    def _start(self) -> None:
+        if not self._starting.acquire(blocking=False):
+            return  # whoever starts will find what waits
+        try:
+            self._notice_first_record()
+            self._get_pump()
+            if not self._start_thread():
+                self._send_now()
+        except BaseException:
+            self.buffer.wake_at = 1
+            raise
+        finally:
+            self._starting.release()
+
+    def _notice_first_record(self) -> None:
+        on_start, self._on_start = self._on_start, None
+        if on_start is not None:
+            on_start()
+
+    def _start_thread(self) -> bool:
+        if not threads_can_run():
+            return False
+        try:
+            thread = threading.Thread(target=self._run, name="batchudp-flusher", daemon=True)
+            self._is_running = True
+            thread.start()
+        except RuntimeError:  # at interpreter shutdown, in a subinterpreter, or too many threads
+            self._is_running = False
+        return self._is_running
+
+    def _wait_for_room(self, has_room: Callable[[], bool]) -> bool:
+        if threading.get_ident() == self._thread_ident:
+            return has_room()  # the thread that makes room cannot wait for it
+        return self._room.wait(has_room, self.wake, self.settings.overflow_timeout)
+
+    # --- called by anyone else -------------------------------------------------------------------
+
+    def flush(self, timeout: float | None) -> bool:
+        """Send all that waits; True when all of it is sent, or confirmed, or counted.
+
+        None as timeout stands for the shutdown timeout: `logging` flushes without an argument,
+        with its lock held, and must get it back.
+        """
+        if threading.get_ident() == self._thread_ident:
+            return False
+        pump = self._pump
+        if self.is_closed or (pump is None and not len(self.buffer)):
+            return not len(self.buffer)
+        patience = self.settings.shutdown_timeout if timeout is None else timeout
+        request = Request(self._clock() + patience)
+        self._flush_requests.append(request)
+        if self._is_running and pump is not None:
+            pump.transport.wakeup.send()
+            request.wait(patience)
+        else:
+            self._drive(request.deadline, lambda: request.is_granted)
+        if timeout is None and not request.is_granted:
+            self._out_of_patience_at = self._clock()
+        return request.is_granted
+
+    def close(self) -> None:
+        """Send what waits, say goodbye, end the thread; returns after the shutdown timeout."""
+        patience = self.settings.shutdown_timeout
+        if self._clock() < self._out_of_patience_at + FAULT_PAUSE:
+            patience = 0.0  # a flush has just waited as long as that, in vain
+        request = self.begin_close(patience)
+        if self._is_running:
+            if threading.get_ident() == self._thread_ident:
+                return
+            request.wait(patience + GRACE)
+            self._is_abandoned = not request.is_granted
+        elif self._pump is not None or len(self.buffer):
+            self._drive(request.deadline, lambda: self.is_closed)
+        self.is_closed = True
+        self._send_late()
+        self._note.tell(self._ledger.lost(self), self._clock(), is_last=True)
+
+    def begin_close(self, patience: float | None = None) -> Request:
+        """Ask for the close and do not wait for it."""
+        request = self._close_request
+        if request is not None or not self._closing.acquire(blocking=False):
+            return request or Request(self._clock())
+        if patience is None:
+            patience = self.settings.shutdown_timeout
+        self._close_request = request = Request(self._clock() + patience)
+        if self._is_running and self._pump is not None:
+            self._pump.transport.wakeup.send()
+        return request
+
+    def reconfigure(self, settings: FlusherSettings) -> None:
+        """Use other settings; what waits stays."""
+        request = Request(self._clock() + CHANGE_PATIENCE)
+        self._changes.append((settings, request))
+        if self._is_running and self._pump is not None:
+            self._pump.transport.wakeup.send()
+            request.wait(CHANGE_PATIENCE)
+        elif self._owner.acquire(timeout=CHANGE_PATIENCE):
+            try:
+                self._apply_changes(self._clock())
+            finally:
+                self._owner.release()
+
+    def stats(self) -> SenderStats:
+        """The counters, from any thread; they add up when nothing is on its way."""
+        return self._ledger.stats(self, self._clock())
+
+    @property
+    def pump(self) -> Pump | None:
+        """The pump in use; None before the first record."""
+        return self._pump
+
+    def abandon_in_child(self) -> None:
+        """After a fork: leave everything to the parent, and close the child's descriptors."""
+        self._is_abandoned = True
+        if self._pump is not None:
+            self._pump.transport.close()
+
+    # --- the thread ------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        with self._owner:
+            self._thread_ident = threading.get_ident()
+            try:
+                self._loop()
+            finally:
+                self._thread_ident = 0
+                self._is_running = False
+                self.buffer.wake_at = 1
+        if not self._is_abandoned:
+            self._finish_close()
+
+    def _loop(self) -> None:
+        pump = self._get_pump()
+        while not self._is_abandoned:
+            try:
+                self._turn(pump)
+                if self._is_over(pump):
+                    return
+                pump.sleep(self._clock(), self._next_deadline())
+            except Exception as error:  # noqa: BLE001  # the root of the loop: nothing may end it
+                self._on_fault(pump, error)
+
+    def _on_fault(self, pump: Pump, error: Exception) -> None:
+        if not self._ledger.faults:
+            write_note(f"internal error, sending goes on: {error!r}")
+        self._ledger.count_fault(error)
+        request = self._close_request
+        if request is not None and self._clock() >= request.deadline:
+            self._is_abandoned = True
+            return
+        pump.transport.wait(FAULT_PAUSE, readable=False, writable=False)
+
+    # --- what the owner does, on whatever thread -------------------------------------------------
+
+    def _turn(self, pump: Pump) -> None:
+        now = self._clock()
+        self._apply_changes(now)
+        self._begin_requests(pump, now)
+        pump.turn(now)
+        self._finish_requests(pump, self._clock())
+        self._note.tell(self._ledger.lost(self), now)
+
+    def _begin_requests(self, pump: Pump, now: float) -> None:
+        if self._close_request is not None:
+            pump.begin_close(now)
+        elif self._flush_requests and not self._current_flushes:
+            # all that waits is flushed and nothing more is begun until it has settled: so the
+            # caller learns about the records that were there, however many follow
+            self._current_flushes = [self._flush_requests.popleft()]
+            while self._flush_requests:
+                self._current_flushes.append(self._flush_requests.popleft())
+            pump.hold()
+            pump.begin_flush(Trigger.FLUSH, now)
+
+    def _finish_requests(self, pump: Pump, now: float) -> None:
+        if pump.is_settled:
+            for request in self._current_flushes:
+                request.finish(is_granted=True)
+            self._current_flushes = []
+        self._current_flushes = [each for each in self._current_flushes if now < each.deadline]
+        if not self._current_flushes and self._close_request is None:
+            pump.release()
+
+    def _next_deadline(self) -> float | None:
+        waiting = [request.deadline for request in self._current_flushes]
+        if self._close_request is not None:
+            waiting.append(self._close_request.deadline)
+        return min(waiting, default=None)
+
+    def _is_over(self, pump: Pump) -> bool:
+        request = self._close_request
+        if request is None:
+            return False
+        now = self._clock()
+        if not pump.is_closed and now < request.deadline:
+            return False
+        if not pump.is_closed:
+            pump.give_up(now)
+        pump.transport.close()
+        self.is_closed = True
+        return True
+
+    def _finish_close(self) -> None:
+        for request in (*self._current_flushes, *self._flush_requests):
+            request.finish(is_granted=False)
+        if self._close_request is not None:
+            self._close_request.finish(is_granted=True)
+
+    def _apply_changes(self, now: float) -> None:
+        while self._changes:
+            settings, request = self._changes.popleft()
+            old, self.settings = self.settings, settings
+            self.buffer.configure(
+                settings.capacity,
+                settings.overflow,
+                flush_level=settings.flush_level,
+                protect_level=settings.protect_level,
+            )
+            if self._pump is not None:
+                self._change_pump(self._pump, old, settings, now)
+            request.finish(is_granted=True)
+
+    def _change_pump(
+        self, pump: Pump, old: FlusherSettings, new: FlusherSettings, now: float
+    ) -> None:
+        pump.schedule.configure(new.batch_size, new.flush_interval, new.capacity)
+        pump.use_path(fit=new.fit_path)
+        pump.sender.reconfigure(new.sender, now)
+        if _target(old) != _target(new):
+            host, port, fit_path, resolve_interval = _target(new)
+            pump.transport.retarget(
+                host, port, fit_path=fit_path, resolve_interval=resolve_interval
+            )
+
+    # --- where no thread runs --------------------------------------------------------------------
+
+    def _send_now(self) -> None:
+        """Send what waits on this thread, without waiting for anything."""
+        for _ in range(2):  # twice, for what came in while this thread was the owner
+            if not len(self.buffer):
+                break
+            now = self._clock()
+            self._drive(now, lambda: True, flush_first=True)
+        self.buffer.wake_at = 1
+
+    def _drive(
+        self, deadline: float, is_done: Callable[[], bool], *, flush_first: bool = False
+    ) -> None:
+        """Do the thread's work on this one until it is done, or until the deadline."""
+        if not self._owner.acquire(blocking=False):
+            return
+        try:
+            pump = self._get_pump()
+            if flush_first:
+                pump.begin_flush(Trigger.FIRST, self._clock())
+            while True:
+                self._turn(pump)
+                if self._is_over(pump) or is_done() or self._clock() >= deadline:
+                    return
+                pump.sleep(self._clock(), deadline)
+        except Exception as error:  # noqa: BLE001  # as at the root of the loop
+            self._ledger.count_fault(error)
+        finally:
+            self.buffer.wake_at = 1
+            self._owner.release()
+            if self.is_closed:
+                self._finish_close()
+
+    def _send_late(self) -> None:
+        """After the close: send what waits in a stream of its own, once and without waiting."""
+        for _ in range(2):  # twice, for what came in while this thread was the owner
+            if not len(self.buffer) or not self._owner.acquire(blocking=False):
+                break
+            try:
+                self._late_turn()
+            except Exception as error:  # noqa: BLE001  # as at the root of the loop
+                self._ledger.count_fault(error)
+            finally:
+                self._owner.release()
+        self.buffer.wake_at = 1
+
+    def _late_turn(self) -> None:
+        pump = self._get_pump()
+        transport = pump.transport
+        sender = self._make_sender(replace(self.settings.sender, acknowledged=False))
+        self._pump = late = self._ledger.succeed(pump, self._make_pump(sender, transport))
+        try:
+            if not transport.open_known() and not transport.open(self._clock()):
+                transport.wait(LOOK_UP_PATIENCE, readable=False, writable=False)
+            late.begin_close(self._clock())
+            late.turn(self._clock())
+        finally:
+            late.give_up(self._clock())
+            transport.close()
+
+    # --- making parts ----------------------------------------------------------------------------
+
+    def _get_pump(self) -> Pump:
+        if self._pump is None:
+            host, port, fit_path, resolve_interval = _target(self.settings)
+            sender = self._make_sender(self.settings.sender)
+            transport = UDPTransport(
+                host,
+                port,
+                fit_path=fit_path,
+                resolve_interval=resolve_interval,
+                run_aside=_run_aside,
+            )
+            self._pump = self._make_pump(sender, transport)
+        return self._pump
+
+    def _make_sender(self, settings: SenderSettings) -> SenderProtocol:
+        return SenderProtocol(
+            settings,
+            stream_id=int.from_bytes(os.urandom(8), "big"),
+            now=self._clock(),
+            random=_random,
+        )
+
+    def _make_pump(self, sender: SenderProtocol, transport: UDPTransport) -> Pump:
+        own = self.settings
+        return Pump(
+            self.buffer,
+            Schedule(own.batch_size, own.flush_interval, own.capacity),
+            sender,
+            transport,
+            acknowledged=own.sender.acknowledged,
+            fit_path=own.fit_path,
+            clock=self._clock,
+            wall=time.time,
+            on_drained=self._room.open,
+        )
+
+
+def threads_can_run() -> bool:
+    """Whether a thread that is started gets to run.
+
+    Under uWSGI without ``enable-threads`` it does not, and starting it would hang.
+    """
+    uwsgi = sys.modules.get("uwsgi")
+    if uwsgi is None:
+        return True
+    options = getattr(uwsgi, "opt", {})
+    return any(
+        options.get(name) not in (None, False, b"0", b"false")
+        for name in ("enable-threads", "threads")
+    )
+
+
+def _run_aside(function: Callable[[], None]) -> None:
+    if not threads_can_run():
+        raise RuntimeError("threads do not run here")
+    threading.Thread(target=function, name="batchudp-resolver", daemon=True).start()
+
+
+def _random() -> float:
+    # instead of `random`, whose import takes longer than that of this package
+    return int.from_bytes(os.urandom(4), "big") / 2**32
+
+
+def _target(settings: FlusherSettings) -> tuple[str, int, bool, float | None]:
+    return settings.host, settings.port, settings.fit_path, settings.resolve_interval

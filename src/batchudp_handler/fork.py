@@ -1,0 +1,83 @@
+"""Who has to know that this process is a child, and how does the child's last record get out?
+
+A forked child has the parent's memory, but none of its threads and not its place in the stream.
+Everything that owns a thread or a socket registers here and is told after the fork, in the
+child. Nothing is locked before a fork: a lock that is held while others fork is a deadlock.
+
+Children of `multiprocessing` and `billiard` leave through `os._exit`, without running what
+`logging` registered with `atexit`. They do run the finalizers of their own module.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from typing import TYPE_CHECKING, Protocol
+from weakref import WeakSet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["ForkAware", "drain_in_child", "is_worker_process", "live", "track"]
+
+POOLS = ("multiprocessing", "billiard")
+"""Packages that fork, end with `os._exit`, and have finalizers in their module `util`."""
+
+
+class ForkAware(Protocol):
+    """Something that has a thread, a socket, or records that the parent will send."""
+
+    def after_fork_in_child(self) -> None:
+        """Start afresh; runs before anything else in the child, with no other thread around."""
+
+    def flush(self) -> object:
+        """Send what waits, within bounds."""
+
+    def close(self) -> None:
+        """Send what waits, within bounds, and end."""
+
+
+# Global because a fork is: there is one hook per process, and it cannot be taken back.
+_tracked: WeakSet[ForkAware] = WeakSet()
+
+
+def track(item: ForkAware) -> None:
+    """Tell `item` after each fork, for as long as somebody else keeps it."""
+    _tracked.add(item)
+
+
+def live() -> list[ForkAware]:
+    """What is tracked and still in use."""
+    return list(_tracked)
+
+
+def is_worker_process() -> bool:
+    """Whether a process pool started this process, by whatever method."""
+    for package in POOLS:
+        module = sys.modules.get(f"{package}.process")
+        if module is not None and module.current_process().name != "MainProcess":
+            return True
+    return False
+
+
+def drain_in_child(drain: Callable[[], None]) -> None:
+    """Call `drain` at the end of this process, however a process pool ends its children.
+
+    To be called at the child's first record and not at the fork: a pool forgets, when a child
+    begins, what its parent registered.
+    """
+    atexit.register(drain)
+    for package in POOLS:
+        util = sys.modules.get(f"{package}.util")
+        if util is not None:
+            util.Finalize(None, drain, exitpriority=0)
+
+
+def _after_fork_in_child() -> None:
+    for item in live():
+        item.after_fork_in_child()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

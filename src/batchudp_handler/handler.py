@@ -1,0 +1,296 @@
+"""What happens on the thread that logs?
+
+As little as can be: filter, take a snapshot of the record, append it to the buffer, and wake the
+flusher if the buffer says so. The handler's lock is not taken, for two reasons. A log call from a
+signal handler or a destructor would wait for itself; and `logging.shutdown` holds that lock while
+it waits for the flusher. No log call raises, logs, or waits, but with ``overflow="block"``.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import weakref
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, NoReturn, cast
+
+from batchudp_handler import fork
+from batchudp_handler.config import HandlerConfig
+from batchudp_handler.core.batch import BatchHeader
+from batchudp_handler.core.sender import SenderSettings
+from batchudp_handler.core.snapshot import snapshot
+from batchudp_handler.flusher import Flusher, FlusherSettings
+from batchudp_handler.transport import host_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from batchudp_handler.core.batch import JSON
+    from batchudp_handler.core.stats import SenderStats
+
+__all__ = ["BatchUDPHandler"]
+
+LARGEST_DATAGRAM = 65_507
+FIXED = ("delivery", "encoding", "key_file", "spool_directory")
+"""Settings that belong to the stream and cannot change while it lives."""
+
+_plain_formatter = logging.Formatter()
+
+
+class BatchUDPHandler(logging.Handler):
+    """Ships log records in compressed batches over UDP.
+
+    The first two arguments are those of `logging.handlers.DatagramHandler`. Numbers may be given
+    as text, the host as ``"host:port"``, ``"[::1]:port"`` or ``"unix:///path"``.
+
+    Args:
+        host: The receiver's name or address.
+        port: The receiver's port.
+        level: Records below it are not shipped.
+        batch_size: So many waiting records trigger a flush, which takes all that wait.
+        flush_interval: Seconds after which waiting records leave anyway. The first record after
+            a quiet time leaves at once.
+        flush_level: A record at or above this level leaves at once; None: no level does.
+        capacity: Records that may wait.
+        overflow: What happens when that many do: ``"drop_oldest"``, ``"drop_newest"``, or
+            ``"block"``, which holds the log call.
+        overflow_timeout: Seconds that ``"block"`` holds a log call before the record is dropped;
+            None: without end.
+        protect_level: Records below it leave a fifth of the capacity to those at or above it.
+        compress: Compress where it pays.
+        encoding: ``"compact"``, or ``"json"`` for receivers other than this package's, which
+            then cannot tell what was lost.
+        max_datagram_size: Bytes; None: what the path carries.
+        max_retries: Attempts after a failed send.
+        delivery: ``"one_way"``, or ``"acknowledged"`` to keep records until confirmed.
+        spool_directory: Where batches wait on disk while the receiver is away.
+        key_file: File with the key that authenticates every datagram.
+        static_fields: Fields that every record gets on the far side.
+        shutdown_timeout: Seconds that `close` may take.
+        relay: Ship records that a receiver in this process re-emitted, too.
+        resolve_interval: Seconds after which the host's name is looked up again and a fresh
+            socket is used; None: never.
+
+    Raises:
+        ValueError: A value is not allowed; the message says which are.
+        TypeError: There is no such setting.
+    """
+
+    def __init__(
+        self,
+        host: str = "localhost",
+        port: int | str = 9999,
+        *,
+        level: int | str = logging.NOTSET,
+        batch_size: int = 10,
+        flush_interval: float = 5.0,
+        flush_level: int | str | None = logging.ERROR,
+        capacity: int = 10_000,
+        overflow: str = "drop_oldest",
+        overflow_timeout: float | None = 1.0,
+        protect_level: int | str | None = None,
+        compress: bool = True,
+        encoding: str = "compact",
+        max_datagram_size: int | None = None,
+        max_retries: int = 3,
+        delivery: str = "one_way",
+        spool_directory: str | None = None,
+        key_file: str | None = None,
+        static_fields: Mapping[str, object] | None = None,
+        shutdown_timeout: float = 2.0,
+        relay: bool = False,
+        resolve_interval: float | None = 300.0,
+    ) -> None:
+        given = {name: value for name, value in locals().items() if name not in _NOT_SETTINGS}
+        config = HandlerConfig.from_mapping(given)
+        self._config = config
+        self._relay = config.relay
+        self._format_exception = _plain_formatter.formatException
+        self._changing = threading.RLock()
+        self._is_child = False
+        self._use_flusher(self._make_flusher(_settings_from(config)))
+        # last: `logging` remembers the handler from here on, and will want to close it
+        super().__init__(config.level)
+        fork.track(self)
+
+    @classmethod
+    def from_config(cls, config: HandlerConfig) -> BatchUDPHandler:
+        """A handler with the settings of `config`, such as `HandlerConfig.from_env` makes."""
+        return cls(**{item.name: getattr(config, item.name) for item in fields(config)})
+
+    def _make_flusher(self, settings: FlusherSettings) -> Flusher:
+        own = weakref.ref(self)
+
+        def on_start() -> None:
+            handler = own()
+            if handler is not None:
+                handler._register_drain()
+
+        flusher = Flusher(settings, on_start=on_start)
+        flusher.close_after(self)
+        return flusher
+
+    def _use_flusher(self, flusher: Flusher) -> None:
+        self._flusher = flusher
+        self._buffer = flusher.buffer
+        self._append = flusher.buffer.append
+
+    # --- what logging calls ----------------------------------------------------------------------
+
+    def handle(self, record: logging.LogRecord) -> bool | logging.LogRecord:  # type: ignore[override]  # Python 3.11 says bool
+        """Filter the record and ship it; a filter may replace it, on every version of Python."""
+        try:
+            if self.filters:
+                result = self.filter(record)
+                if not result:
+                    return result
+                if isinstance(result, logging.LogRecord):
+                    record = result
+            self.emit(record)
+        except Exception:  # noqa: BLE001  # a filter of the user: logging must not end the program
+            self.handleError(record)
+        return record
+
+    def filter(self, record: logging.LogRecord) -> bool | logging.LogRecord:  # type: ignore[override]  # Python 3.11 says bool
+        """As `logging.Filterer.filter` since Python 3.12: a filter may return another record."""
+        for each in self.filters:
+            result = each.filter(record) if hasattr(each, "filter") else each(record)
+            if not result:
+                return False
+            if isinstance(result, logging.LogRecord):
+                record = result
+        return record
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a snapshot of the record and leave the rest to the flusher."""
+        buffer = self._buffer
+        if buffer.muted_thread and buffer.muted_thread == threading.get_ident():
+            buffer.drop("self_log")
+            return
+        try:
+            taken = snapshot(record, format_exception=self._format_exception, relay=self._relay)
+            if taken is None:
+                buffer.drop("relay")
+            elif self._append(taken, record.levelno):
+                self._flusher.wake()
+        except Exception:  # noqa: BLE001  # the one place where logging wants to be told
+            self.handleError(record)
+
+    def setFormatter(self, fmt: logging.Formatter | None) -> None:
+        """Use a formatter's way to write exceptions; messages are formatted on the far side."""
+        super().setFormatter(fmt)
+        self._format_exception = (fmt or _plain_formatter).formatException
+
+    def flush(self, timeout: float | None = None) -> bool:  # type: ignore[override]  # None is not worth keeping
+        """Send all that waits.
+
+        Args:
+            timeout: Seconds; None: `shutdown_timeout`.
+
+        Returns:
+            Whether nothing waits any more: all records that came before the call are sent (with
+            ``delivery="acknowledged"``: confirmed), or were given up and counted.
+        """
+        return self._flusher.flush(timeout)
+
+    def close(self) -> None:
+        """Send what waits, within `shutdown_timeout`, and end. May be called any number of times.
+
+        What cannot be sent is counted, and said on stderr. A record that is logged later is
+        sent at once by the thread that logs it, without retries.
+        """
+        self._flusher.close()
+        super().close()
+
+    # --- the rest --------------------------------------------------------------------------------
+
+    def reconfigure(self, **changes: Any) -> None:
+        """Change settings while records flow; all of them are used, or none.
+
+        Raises:
+            ValueError: A value is not allowed, or the setting cannot change.
+            TypeError: There is no such setting.
+        """
+        with self._changing:
+            config = self._config.replace(changes)
+            for name in FIXED:
+                if getattr(config, name) != getattr(self._config, name):
+                    message = f"{name} cannot change while a handler lives; make another one"
+                    raise ValueError(message)
+            self._config = config
+            self._relay = config.relay
+            if "level" in changes:
+                self.setLevel(config.level)
+            self._flusher.reconfigure(_settings_from(config))
+
+    def stats(self) -> SenderStats:
+        """The counters of this process, as a frozen dataclass."""
+        return self._flusher.stats()
+
+    @property
+    def config(self) -> HandlerConfig:
+        """The settings in use."""
+        return self._config
+
+    def after_fork_in_child(self) -> None:
+        """Start afresh: what waits here, and the stream, are the parent's."""
+        old = self._flusher
+        self._changing = threading.RLock()
+        self._is_child = True
+        self._use_flusher(self._make_flusher(_settings_from(self._config)))
+        self._flusher.is_closed = old.is_closed
+        old.abandon_in_child()
+
+    def _register_drain(self) -> None:
+        if not (self._is_child or fork.is_worker_process()):
+            return  # `logging.shutdown` is enough
+        own = weakref.ref(self)
+
+        def drain() -> None:
+            handler = own()
+            if handler is not None:
+                handler.close()
+
+        fork.drain_in_child(drain)
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be copied or pickled, and say what to do instead."""
+        message = (
+            "a BatchUDPHandler cannot be copied or pickled: it has a thread and a socket. "
+            "Configure logging in each process, or let processes fork with the handler in place"
+        )
+        raise TypeError(message)
+
+    def __repr__(self) -> str:
+        level = logging.getLevelName(self.level)
+        config = self._config
+        return f"<{type(self).__name__} {config.host}:{config.port} ({level})>"
+
+
+_NOT_SETTINGS = {"self", "__class__"}
+
+
+def _settings_from(config: HandlerConfig) -> FlusherSettings:
+    fit_path = config.max_datagram_size is None
+    return FlusherSettings(
+        sender=SenderSettings(
+            header=BatchHeader(host_name(), cast("Mapping[str, JSON]", config.static_fields)),
+            encoding=config.encoding,
+            compress=config.compress,
+            max_datagram_size=config.max_datagram_size or LARGEST_DATAGRAM,
+            max_retries=config.max_retries,
+            acknowledged=config.delivery == "acknowledged",
+        ),
+        host=config.host,
+        port=config.port,
+        batch_size=config.batch_size,
+        flush_interval=config.flush_interval,
+        flush_level=config.flush_level,
+        capacity=config.capacity,
+        overflow=config.overflow,
+        overflow_timeout=config.overflow_timeout,
+        protect_level=config.protect_level,
+        fit_path=fit_path,
+        resolve_interval=config.resolve_interval,
+        shutdown_timeout=config.shutdown_timeout,
+    )
