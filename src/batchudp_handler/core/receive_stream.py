@@ -14,7 +14,7 @@ up; and a datagram is final only when its records are handled.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -64,78 +64,66 @@ class Arrival(NamedTuple):
     body: bytes
 
 
+@dataclass(slots=True, eq=False)
 class Stream:
     """One sender's datagrams, as seen by this receiver."""
 
-    __slots__ = (
-        *("stream_id", "address", "key_id", "acknowledged", "window", "ledger", "reassembly"),
-        *("shared", "gaps_counted", "pending", "pending_records", "delivered", "rejected"),
-        *("abandoned", "late", "duplicates", "duplicate_datagrams", "dropped_told"),
-        *("sync_counter", "promise", "max_datagram", "closing", "resumed", "ended", "created"),
-        *("last_seen", "last_data", "deadline", "newly_lost", "sent_before"),
-        *("possibly_duplicate", "address_changes", "datagrams", "bytes", "sealed_at"),
-        *("allowance", "received_since_ack", "handled_since_ack", "base_delivered"),
-        "base_rejected",
-    )
+    stream_id: int
+    address: Address
+    key_id: int
+    acknowledged: bool
+    window: ReceiveWindow
+    ledger: RecordLedger
+    reassembly: StreamReassembly
+    shared: Shared
+    created: float
+    last_seen: float
+    last_data: float
+    deadline: float = inf
+    """When the receiver must look at this stream, if nothing happens before."""
 
-    def __init__(
-        self,
-        header: Header,
-        address: Address,
-        *,
-        acknowledged: bool,
-        floor: int,
-        next_seq: int,
-        next_rec: int,
-        shared: Shared,
-        now: float,
-    ) -> None:
-        self.stream_id = header.stream_id
-        self.address = address
-        self.key_id = header.key_id
-        self.acknowledged = acknowledged
-        self.window = ReceiveWindow(floor)
-        self.ledger = RecordLedger(next_seq, next_rec, lead=next_seq - floor, now=now)
-        self.reassembly = StreamReassembly(shared.limits, shared.reassembly)
-        self.shared = shared
-        self.gaps_counted = 0
-        self.pending: dict[int, tuple[int, int]] = {}
-        """Batches with the handlers: first seq to (datagrams, records)."""
-        self.pending_records = 0
-        """In these batches and in unfinished groups."""
-        self.delivered = 0
-        self.rejected: dict[str, int] = {}
-        self.abandoned = 0
-        self.late = 0
-        self.duplicates = 0
-        self.duplicate_datagrams = 0
-        self.dropped_told = 0
-        self.sync_counter = -1
-        self.promise = 0.0
-        self.max_datagram = 0
-        self.closing = False
-        self.resumed = False
-        self.ended: str | None = None
-        self.created = now
-        self.last_seen = now
-        self.last_data = now
-        self.deadline = inf
-        self.newly_lost = 0
-        """Records declared lost that no event has told of yet."""
-        self.sent_before = 0
-        """Datagrams below this number may have reached an earlier life of the receiver."""
-        self.possibly_duplicate = 0
-        self.address_changes = 0
-        self.datagrams = 0
-        self.bytes = 0
-        self.sealed_at = 0
-        """The latest one accepted."""
-        self.allowance = 0
-        self.received_since_ack = 0
-        self.handled_since_ack = 0
-        self.base_delivered = 0
-        self.base_rejected = 0
-        """Records of this stream settled before the receiver forgot it and met it again."""
+    # records
+    pending: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """Batches with the handlers: first seq to (datagrams, records)."""
+    pending_records: int = 0
+    """In these batches and in unfinished groups."""
+    delivered: int = 0
+    rejected: dict[str, int] = field(default_factory=dict)
+    abandoned: int = 0
+    late: int = 0
+    newly_lost: int = 0
+    """Declared lost, and no event has told of it yet."""
+    duplicates: int = 0
+    dropped_told: int = 0
+    possibly_duplicate: int = 0
+    base_delivered: int = 0
+    base_rejected: int = 0
+    """Settled before the receiver forgot this stream and met it again."""
+
+    # datagrams
+    duplicate_datagrams: int = 0
+    datagrams_received: int = 0
+    bytes_received: int = 0
+    gaps_counted: int = 0
+    sent_before: int = 0
+    """Datagrams below this number may have reached an earlier life of the receiver."""
+    address_changes: int = 0
+    sealed_at: int = 0
+    """The latest one accepted."""
+
+    # as the sender says
+    sync_counter: int = -1
+    promise: float = 0.0
+    max_datagram: int = 0
+    closing: bool = False
+    resumed: bool = False
+    ended: str | None = None
+
+    # acks
+    allowance: int = 0
+    """Bytes that may be sent back."""
+    received_since_ack: int = 0
+    handled_since_ack: int = 0
 
     @classmethod
     def one_way(
@@ -149,15 +137,19 @@ class Stream:
         now: float,
     ) -> Stream:
         """A stream that begins about where its first datagram is."""
+        slack = min(next_seq, START_SLACK)
         return cls(
-            header,
+            header.stream_id,
             address,
+            header.key_id,
             acknowledged=False,
-            floor=max(0, next_seq - START_SLACK),
-            next_seq=next_seq,
-            next_rec=next_rec,
+            window=ReceiveWindow(next_seq - slack),
+            ledger=RecordLedger(next_seq, next_rec, lead=slack, now=now),
+            reassembly=StreamReassembly(shared.limits, shared.reassembly),
             shared=shared,
-            now=now,
+            created=now,
+            last_seen=now,
+            last_data=now,
         )
 
     @classmethod
@@ -165,15 +157,19 @@ class Stream:
         cls, header: Header, address: Address, sync: Sync, *, shared: Shared, now: float
     ) -> Stream:
         """An acknowledged stream, which begins where the sender says."""
+        lead = sync.next_seq - sync.floor
         return cls(
-            header,
+            header.stream_id,
             address,
+            header.key_id,
             acknowledged=True,
-            floor=sync.floor,
-            next_seq=sync.next_seq,
-            next_rec=sync.next_rec,
+            window=ReceiveWindow(sync.floor),
+            ledger=RecordLedger(sync.next_seq, sync.next_rec, lead=lead, now=now),
+            reassembly=StreamReassembly(shared.limits, shared.reassembly),
             shared=shared,
-            now=now,
+            created=now,
+            last_seen=now,
+            last_data=now,
         )
 
     def check_belongs(self, header: Header, *, acknowledged: bool) -> None:
@@ -185,8 +181,8 @@ class Stream:
 
     def touch(self, header: Header, size: int, now: float) -> None:
         """A datagram of this stream has proved right."""
-        self.datagrams += 1
-        self.bytes += size
+        self.datagrams_received += 1
+        self.bytes_received += size
         self.last_seen = now
         self.allowance = min(self.allowance + size, ALLOWANCE_LIMIT)
         if header.sealed_at > self.sealed_at:
@@ -461,8 +457,8 @@ class Stream:
             unseen_before_start=0 if self.acknowledged else max(0, ledger.first_rec),
             possibly_duplicate=self.possibly_duplicate,
             address_changes=self.address_changes,
-            datagrams_received=self.datagrams,
-            bytes_received=self.bytes,
+            datagrams_received=self.datagrams_received,
+            bytes_received=self.bytes_received,
             age=now - self.created,
             idle=now - self.last_seen,
             tail_unknown=self.ended in ("vanished", "idle", "evicted") and not self.closing,
