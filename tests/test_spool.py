@@ -8,8 +8,9 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 import textwrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -21,7 +22,7 @@ from batchudp_handler.core.wire import CHECKSUM, encode_data
 from batchudp_handler.spool import Spool, SpoolDirectory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 STREAM = 0x0123456789ABCDEF
@@ -73,7 +74,7 @@ def segment_paths(home: SpoolDirectory, name: str = NAME) -> list[str]:
     return sorted(os.path.join(folder, n) for n in os.listdir(folder) if n.endswith(".seg"))
 
 
-def test_what_was_stored_is_loaded_in_order(home):
+def test_what_was_stored_is_loaded_in_order(home: SpoolDirectory) -> None:
     """Datagrams come back byte for byte, by number and in their order."""
     spool = home.open(STREAM)
     fill(spool, 20)
@@ -84,13 +85,13 @@ def test_what_was_stored_is_loaded_in_order(home):
     assert (len(spool), 19 in spool, 20 in spool) == (20, True, False)
 
 
-def test_nothing_is_made_before_something_is_stored(home):
+def test_nothing_is_made_before_something_is_stored(home: SpoolDirectory) -> None:
     """A program whose receiver never fails has no files."""
     home.open(STREAM)
     assert not os.path.exists(home.path)
 
 
-def test_nothing_else_can_read_it(home):
+def test_nothing_else_can_read_it(home: SpoolDirectory) -> None:
     """Directories are 0700, files are 0600, whatever the umask."""
     before = os.umask(0)
     try:
@@ -104,7 +105,7 @@ def test_nothing_else_can_read_it(home):
     assert {stat.S_IMODE(os.stat(path).st_mode) for path in files} == {0o600}
 
 
-def test_descriptors_do_not_leak_into_programs_that_are_run(home):
+def test_descriptors_do_not_leak_into_programs_that_are_run(home: SpoolDirectory) -> None:
     """Everything is close-on-exec."""
     before = open_descriptors()
     fill(home.open(STREAM), 1)
@@ -125,7 +126,7 @@ def _is_open(fd: int) -> bool:
     return True
 
 
-def test_segments_are_bounded(home):
+def test_segments_are_bounded(home: SpoolDirectory) -> None:
     """A segment holds at most a mebibyte and is named by its first number."""
     spool = home.open(STREAM)
     for seq in range(40):
@@ -138,7 +139,7 @@ def test_segments_are_bounded(home):
     assert spool.size == home.size == sum(sizes)
 
 
-def test_release_deletes_what_the_floor_has_passed(home):
+def test_release_deletes_what_the_floor_has_passed(home: SpoolDirectory) -> None:
     """A segment goes when all its datagrams are settled; its last one keeps it."""
     spool = home.open(STREAM)
     for seq in range(40):
@@ -155,7 +156,7 @@ def test_release_deletes_what_the_floor_has_passed(home):
     assert spool.take_lost() == []
 
 
-def test_store_after_release(home):
+def test_store_after_release(home: SpoolDirectory) -> None:
     """A stream that was drained goes on in a new segment."""
     spool = home.open(STREAM)
     fill(spool, 3)
@@ -164,7 +165,7 @@ def test_store_after_release(home):
     assert [seq for seq, _ in spool.load()] == [10, 11]
 
 
-def test_misuse_raises(home):
+def test_misuse_raises(home: SpoolDirectory) -> None:
     """Numbers rise, and only sealed datagrams have them."""
     spool = home.open(STREAM)
     fill(spool, 2)
@@ -174,7 +175,7 @@ def test_misuse_raises(home):
         spool.append(b"{}")
 
 
-def test_close_keeps_what_waits_and_removes_what_does_not(home):
+def test_close_keeps_what_waits_and_removes_what_does_not(home: SpoolDirectory) -> None:
     """A finished stream leaves nothing behind, an unfinished one all it has."""
     full, empty, unused = home.open(STREAM), home.open(1), home.open(2)
     fill(full, 3)
@@ -190,7 +191,7 @@ def test_close_keeps_what_waits_and_removes_what_does_not(home):
 # --- adoption -----------------------------------------------------------------------------------
 
 
-def test_an_orphan_is_adopted(home):
+def test_an_orphan_is_adopted(home: SpoolDirectory) -> None:
     """What a dead process left is sent as the stream that it was."""
     fill(home.open(STREAM), 5)
     die(home)
@@ -203,7 +204,7 @@ def test_an_orphan_is_adopted(home):
     assert os.listdir(home.path) == []
 
 
-def test_a_living_stream_is_not_adopted(home):
+def test_a_living_stream_is_not_adopted(home: SpoolDirectory) -> None:
     """Neither by another spool directory of the process nor by itself."""
     fill(home.open(STREAM), 1)
     other = SpoolDirectory(home.path)
@@ -212,7 +213,7 @@ def test_a_living_stream_is_not_adopted(home):
     assert other.counters.disk_errors == {}
 
 
-def test_adoption_is_limited_and_goes_on(home):
+def test_adoption_is_limited_and_goes_on(home: SpoolDirectory) -> None:
     """A thousand orphans are taken a few at a time."""
     for stream in range(5):
         fill(home.open(stream), 1)
@@ -223,7 +224,7 @@ def test_adoption_is_limited_and_goes_on(home):
     assert home.adopt() == []
 
 
-def test_an_adopted_stream_may_grow(home):
+def test_an_adopted_stream_may_grow(home: SpoolDirectory) -> None:
     """Whoever takes a stream over can store what it sends in its name."""
     fill(home.open(STREAM), 3)
     die(home)
@@ -234,14 +235,14 @@ def test_an_adopted_stream_may_grow(home):
     assert [seq for seq, _ in spool.load()] == [0, 1, 2, 3, 4]
 
 
-def test_empty_orphans_are_tidied_away(home):
+def test_empty_orphans_are_tidied_away(home: SpoolDirectory) -> None:
     """A stream that died with nothing left to send leaves nothing."""
     os.makedirs(os.path.join(home.path, NAME), mode=0o700)
     assert home.adopt() == []
     assert os.listdir(home.path) == []
 
 
-def test_half_made_streams_are_tidied_away_when_they_are_old(home):
+def test_half_made_streams_are_tidied_away_when_they_are_old(home: SpoolDirectory) -> None:
     """Death between making a directory and naming it; a young one may still be alive."""
     half_made = os.path.join(home.path, "new-" + NAME)
     os.makedirs(half_made, mode=0o700)
@@ -252,7 +253,7 @@ def test_half_made_streams_are_tidied_away_when_they_are_old(home):
     assert not os.path.exists(half_made)
 
 
-def test_strange_files_are_left_alone(home):
+def test_strange_files_are_left_alone(home: SpoolDirectory) -> None:
     """Only what is named like a stream is looked at."""
     fill(home.open(STREAM), 1)
     for name in ("README", "lost+found", "0123456789ABCDEF", "0123"):
@@ -265,12 +266,12 @@ def test_strange_files_are_left_alone(home):
     assert len(os.listdir(home.path)) == 5
 
 
-def run_python(code: str, *arguments: str, **options: object) -> subprocess.Popen[str]:
+def run_python(code: str, *arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", textwrap.dedent(code), *arguments]
-    return subprocess.Popen(command, text=True, stdout=subprocess.PIPE, **options)  # type: ignore[call-overload]
+    return subprocess.Popen(command, text=True, stdout=subprocess.PIPE)
 
 
-def test_kill_at_any_moment(home):
+def test_kill_at_any_moment(home: SpoolDirectory) -> None:
     """All datagrams whose storing was reported are there after kill -9."""
     code = """
         import sys
@@ -282,6 +283,7 @@ def test_kill_at_any_moment(home):
             print(seq, flush=True)
     """
     with run_python(code, home.path, os.path.dirname(__file__)) as process:
+        assert process.stdout is not None
         for line in process.stdout:
             if line == "500\n":
                 break
@@ -295,7 +297,7 @@ def test_kill_at_any_moment(home):
     assert home.counters.corrupt_frames == 0
 
 
-def test_forked_child_lets_go(home):
+def test_forked_child_lets_go(home: SpoolDirectory) -> None:
     """A child closes what it inherited: the parent's files stay, and its death frees the lock."""
     spool = home.open(STREAM)
     fill(spool, 3)
@@ -309,7 +311,7 @@ def test_forked_child_lets_go(home):
     assert other.adopt() == []
     fill(spool, 1, first=3)
     die(home)  # the parent; the child lives on
-    adopted = []
+    adopted: list[Spool] = []
     deadline = 2_000
     while not adopted and deadline:
         adopted = other.adopt()
@@ -325,7 +327,7 @@ def test_forked_child_lets_go(home):
 # --- limits -------------------------------------------------------------------------------------
 
 
-def test_the_oldest_segment_makes_room(tmp_path):
+def test_the_oldest_segment_makes_room(tmp_path: Path) -> None:
     """Beyond the size limit the oldest datagrams go, counted and named."""
     home = SpoolDirectory(tmp_path, max_bytes=8 * FRAME_SIZE)
     spool = home.open(STREAM)
@@ -340,7 +342,7 @@ def test_the_oldest_segment_makes_room(tmp_path):
     home.close()
 
 
-def test_adopted_streams_share_the_room_and_go_first(tmp_path):
+def test_adopted_streams_share_the_room_and_go_first(tmp_path: Path) -> None:
     """A process that dies again and again does not fill the disk."""
     clock = Clock()
     for stream in range(5):
@@ -360,7 +362,7 @@ def test_adopted_streams_share_the_room_and_go_first(tmp_path):
     home.close()
 
 
-def test_a_datagram_larger_than_the_room_is_refused_at_no_cost(tmp_path):
+def test_a_datagram_larger_than_the_room_is_refused_at_no_cost(tmp_path: Path) -> None:
     """What can never fit does not push anything out."""
     home = SpoolDirectory(tmp_path, max_bytes=4 * FRAME_SIZE)
     spool = home.open(STREAM)
@@ -370,7 +372,7 @@ def test_a_datagram_larger_than_the_room_is_refused_at_no_cost(tmp_path):
     home.close()
 
 
-def test_old_segments_expire(tmp_path):
+def test_old_segments_expire(tmp_path: Path) -> None:
     """After max_age a segment goes, in a living stream and at adoption."""
     clock = Clock(os.stat(tmp_path).st_mtime)
     home = SpoolDirectory(tmp_path, max_age=100, clock=clock)
@@ -388,9 +390,9 @@ def test_old_segments_expire(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_fsync_each_segment(tmp_path, monkeypatch):
+def test_fsync_each_segment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On request each complete segment is synced, and only then."""
-    synced = []
+    synced: list[int] = []
     monkeypatch.setattr(os, "fsync", synced.append)
     for fsync in (False, True):
         home = SpoolDirectory(tmp_path / str(fsync), max_bytes=16 * FRAME_SIZE, fsync=fsync)
@@ -420,7 +422,7 @@ def adopted_numbers(home: SpoolDirectory) -> list[int]:
     return numbers
 
 
-def test_cut_on_disk(full_spool):
+def test_cut_on_disk(full_spool: Path) -> None:
     """A torn tail is cut off, so that the next adopter finds a clean file."""
     data = full_spool.read_bytes()
     for cut in range(FRAME_SIZE - 8, len(data), 211):
@@ -434,7 +436,7 @@ def test_cut_on_disk(full_spool):
         full_spool.parent.mkdir(exist_ok=True, mode=0o700)
 
 
-def test_flips_on_disk(full_spool):
+def test_flips_on_disk(full_spool: Path) -> None:
     """A changed byte costs one datagram, counted."""
     data = full_spool.read_bytes()
     for at in range(0, len(data) - FRAME_SIZE, 211):
@@ -448,7 +450,7 @@ def test_flips_on_disk(full_spool):
         assert home.counters.dropped["spool_corrupt"] >= 1
 
 
-def test_damage_while_we_own_the_file(home):
+def test_damage_while_we_own_the_file(home: SpoolDirectory) -> None:
     """A datagram that was damaged after it was stored is not sent; its number is told."""
     spool = home.open(STREAM)
     fill(spool, 3)
@@ -464,7 +466,7 @@ def test_damage_while_we_own_the_file(home):
     assert segment_paths(home) == []
 
 
-def test_file_deleted_under_us(home):
+def test_file_deleted_under_us(home: SpoolDirectory) -> None:
     """Somebody who tidies up does not end the sender."""
     spool = home.open(STREAM)
     fill(spool, 2)
@@ -477,7 +479,7 @@ def test_file_deleted_under_us(home):
     home.close()
 
 
-def test_links_are_not_followed(home, tmp_path):
+def test_links_are_not_followed(home: SpoolDirectory, tmp_path: Path) -> None:
     """A link in place of a directory or a segment is refused."""
     fill(home.open(STREAM), 1)
     die(home)
@@ -493,7 +495,7 @@ def test_links_are_not_followed(home, tmp_path):
     assert linked.counters.disk_errors == {"ENOTDIR": 1}
 
 
-def test_others_may_not_write(home):
+def test_others_may_not_write(home: SpoolDirectory) -> None:
     """A directory that somebody else could change is not used."""
     os.makedirs(home.path)
     os.chmod(home.path, 0o777)
@@ -503,7 +505,7 @@ def test_others_may_not_write(home):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_other_owner(home):
+def test_other_owner(home: SpoolDirectory) -> None:
     """Neither a directory nor a stream of another user is used."""
     fill(home.open(STREAM), 1)
     die(home)
@@ -529,8 +531,8 @@ class FailingDisk:
         for name in CALLS:
             monkeypatch.setattr(os, name, self._failing(name, getattr(os, name)))
 
-    def _failing(self, name, call):
-        def replacement(*args, **kwargs):
+    def _failing(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def replacement(*args: Any, **kwargs: Any) -> Any:
             self.left -= 1
             if self.left != 0:
                 return call(*args, **kwargs)
@@ -542,7 +544,9 @@ class FailingDisk:
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EROFS])
-def test_every_call_fails_once(tmp_path, monkeypatch, number):
+def test_every_call_fails_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
     """Whichever call fails, nothing raises, and what is stored is what was reported."""
     disk = FailingDisk(monkeypatch, number)
     failed = 0
@@ -573,7 +577,9 @@ def test_every_call_fails_once(tmp_path, monkeypatch, number):
     assert failed > 20
 
 
-def test_a_failed_disk_is_left_alone_for_five_seconds(tmp_path, monkeypatch):
+def test_a_failed_disk_is_left_alone_for_five_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Storing is refused without touching the disk, and then tried again."""
     clock = Clock()
     home = SpoolDirectory(tmp_path, clock=clock)
@@ -593,7 +599,9 @@ def test_a_failed_disk_is_left_alone_for_five_seconds(tmp_path, monkeypatch):
     home.close()
 
 
-def test_a_clock_set_back_does_not_keep_the_spool_shut(tmp_path, monkeypatch):
+def test_a_clock_set_back_does_not_keep_the_spool_shut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The pause ends although the time never comes."""
     clock = Clock()
     home = SpoolDirectory(tmp_path, clock=clock)
@@ -618,7 +626,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(path)], check=True)
 
 
-def test_full_disk(small_disk):
+def test_full_disk(small_disk: Path) -> None:
     """A disk that is really full stores what fits, and goes on when there is room again."""
     clock = Clock()
     home = SpoolDirectory(small_disk, clock=clock)
@@ -634,7 +642,7 @@ def test_full_disk(small_disk):
     home.close()
 
 
-def test_read_only_disk(small_disk):
+def test_read_only_disk(small_disk: Path) -> None:
     """What was stored before can be read and sent; new datagrams are refused."""
     home = SpoolDirectory(small_disk)
     fill(home.open(STREAM), 3)
@@ -650,7 +658,7 @@ def test_read_only_disk(small_disk):
     assert set(home.counters.disk_errors) == {"EROFS"}
 
 
-def test_file_size_limit(tmp_path):
+def test_file_size_limit(tmp_path: Path) -> None:
     """RLIMIT_FSIZE is a full disk for one process; half a frame is undone."""
     code = """
         import resource, sys
@@ -662,6 +670,7 @@ def test_file_size_limit(tmp_path):
         print(sum(spool.append(seal(seq)) for seq in range(100)), home.counters.disk_errors)
     """
     with run_python(code, str(tmp_path), os.path.dirname(__file__)) as process:
+        assert process.stdout is not None
         assert process.stdout.read() == f"{10_000 // FRAME_SIZE} {{'EFBIG': 1}}\n"
     home = SpoolDirectory(tmp_path)
     assert adopted_numbers(home) == list(range(10_000 // FRAME_SIZE))
@@ -669,7 +678,7 @@ def test_file_size_limit(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_no_permission(tmp_path):
+def test_no_permission(tmp_path: Path) -> None:
     """A place where nothing may be made is counted."""
     tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
     home = SpoolDirectory(tmp_path / "spool")
@@ -686,8 +695,6 @@ class SpoolMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        import tempfile
-
         self.root = tempfile.mkdtemp()
         self.clock = Clock()
         self.model: list[int] = []
@@ -722,6 +729,7 @@ class SpoolMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.spool is not None)
     @rule(data=st.data())
     def release(self, data: st.DataObject) -> None:
+        assert self.spool is not None
         floor = data.draw(st.integers(0, self.next_seq))
         self.spool.release(floor)
         self.model = [seq for seq in self.model if seq >= floor]

@@ -42,7 +42,7 @@ def sealed_in(data: bytes) -> list[bytes]:
     return [data[f.offset : f.end] for f in scan_segment(data, STREAM).frames]
 
 
-def test_whole_segment():
+def test_whole_segment() -> None:
     """Every frame is found, with its number, its records and its place."""
     scan = scan_segment(SEGMENT, STREAM)
     assert [SEGMENT[f.offset : f.end] for f in scan.frames] == SEALED
@@ -51,13 +51,13 @@ def test_whole_segment():
     assert scan.end == len(SEGMENT)
 
 
-def test_empty_segment():
+def test_empty_segment() -> None:
     """A writer that was killed before its first frame leaves nothing."""
     scan = scan_segment(b"", STREAM)
     assert (scan.frames, scan.torn, scan.end) == ([], False, 0)
 
 
-def test_cut_at_every_byte():
+def test_cut_at_every_byte() -> None:
     """A cut leaves exactly the frames before it, and says where the torn tail begins."""
     bounds = frame_bounds()
     for cut in range(len(SEGMENT)):
@@ -70,7 +70,7 @@ def test_cut_at_every_byte():
 
 
 @pytest.mark.parametrize("mask", [0x01, 0x80, 0xFF])
-def test_every_byte_flipped(mask):
+def test_every_byte_flipped(mask: int) -> None:
     """A changed byte costs the frame that it is in and no other, wherever it is."""
     bounds = frame_bounds()
     for at in range(len(SEGMENT)):
@@ -85,7 +85,7 @@ def test_every_byte_flipped(mask):
         assert not scan.torn or touched == 11, at
 
 
-def test_records_of_damaged_frames():
+def test_records_of_damaged_frames() -> None:
     """They are counted by what their header says; by one where it cannot be read."""
     bounds = frame_bounds()
     data = bytearray(SEGMENT)
@@ -95,7 +95,7 @@ def test_records_of_damaged_frames():
     assert (scan.corrupt, scan.corrupt_records) == (2, 5 + 1)
 
 
-def test_neighbours_damaged():
+def test_neighbours_damaged() -> None:
     """Two frames next to each other are two damaged frames."""
     bounds = frame_bounds()
     data = bytearray(SEGMENT)
@@ -106,7 +106,7 @@ def test_neighbours_damaged():
     assert [f.seq for f in scan.frames] == [0, 1, 2, 3, 4, 7, 8, 9, 10, 11]
 
 
-def test_zeros_inside():
+def test_zeros_inside() -> None:
     """A hole of zeros, as a crash of the machine leaves them, costs what it covers."""
     bounds = frame_bounds()
     data = bytearray(SEGMENT)
@@ -116,7 +116,7 @@ def test_zeros_inside():
     assert left == [0, 1, 2, 6, 7, 8, 9, 10, 11]
 
 
-def test_datagrams_of_other_streams_are_refused():
+def test_datagrams_of_other_streams_are_refused() -> None:
     """A segment that was copied from elsewhere is damage, not data."""
     data = encode_frame(seal(0)) + encode_frame(seal(1, stream=5)) + encode_frame(seal(2))
     scan = scan_segment(data, STREAM)
@@ -124,20 +124,20 @@ def test_datagrams_of_other_streams_are_refused():
     assert scan.corrupt == 1
 
 
-def test_numbers_must_rise():
+def test_numbers_must_rise() -> None:
     """A frame twice, or out of order, is damage."""
     data = encode_frame(SEALED[1]) + encode_frame(SEALED[1]) + encode_frame(SEALED[0])
     data += encode_frame(SEALED[2])
     assert sealed_in(data) == [SEALED[1], SEALED[2]]
 
 
-def test_a_group_counts_its_records_once():
+def test_a_group_counts_its_records_once() -> None:
     """The records of fragments are those of the last one."""
     data = b"".join(encode_frame(seal(n, n_rec=1, frag_index=n, frag_count=3)) for n in range(3))
     assert [f.records for f in scan_segment(data, STREAM).frames] == [0, 0, 1]
 
 
-def test_is_intact():
+def test_is_intact() -> None:
     """What is read back is compared with what was stored."""
     frame = make_frame(SEALED[3], 100)
     assert (frame.seq, frame.offset, frame.length) == (3, 108, len(SEALED[3]))
@@ -147,7 +147,7 @@ def test_is_intact():
 
 
 @pytest.mark.parametrize("data", [b"", b"{}", bytes(100), b"\xcb\xf2\x01" + bytes(60)])
-def test_only_sealed_datagrams_have_frames(data):
+def test_only_sealed_datagrams_have_frames(data: bytes) -> None:
     """What has no number cannot be released, so it is not stored."""
     with pytest.raises(ValueError, match="not a sealed datagram"):
         make_frame(data, 0)

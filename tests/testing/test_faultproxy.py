@@ -8,17 +8,23 @@ import socket
 import subprocess
 import sys
 import time
+from typing import TYPE_CHECKING
 
 import pytest
 
 from batchudp_handler.testing.faultproxy import FaultProxy, Faults, Scenario
 from batchudp_handler.testing.faultproxy.__main__ import main
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
 TIMEOUT = 10.0
 
 
 @pytest.fixture
-def receiver():
+def receiver() -> Iterator[socket.socket]:
     """A socket to which the proxy forwards."""
     with udp_socket() as sock:
         sock.bind(("127.0.0.1", 0))
@@ -26,7 +32,7 @@ def receiver():
 
 
 @pytest.fixture
-def sender():
+def sender() -> Iterator[socket.socket]:
     """A socket that sends to the proxy."""
     with udp_socket() as sock:
         yield sock
@@ -46,7 +52,7 @@ def wait_for(proxy: FaultProxy, counter: str, count: int) -> None:
         time.sleep(0.001)
 
 
-def test_both_directions_pass(receiver, sender):
+def test_both_directions_pass(receiver: socket.socket, sender: socket.socket) -> None:
     """What the sender sends arrives, and the answer finds its way back."""
     with FaultProxy(receiver.getsockname()) as proxy:
         sender.sendto(b"ping", proxy.address)
@@ -58,7 +64,7 @@ def test_both_directions_pass(receiver, sender):
     assert counters["proxy"] == {"clients": 1, "rebinds": 0, "send_errors": 0}
 
 
-def test_senders_are_told_apart(receiver, sender):
+def test_senders_are_told_apart(receiver: socket.socket, sender: socket.socket) -> None:
     """Each sender has its own address at the receiver, and gets its own answers."""
     with FaultProxy(receiver.getsockname()) as proxy, udp_socket() as other:
         for name, sock in ((b"a", sender), (b"b", other)):
@@ -69,7 +75,7 @@ def test_senders_are_told_apart(receiver, sender):
         assert (sender.recv(100), other.recv(100)) == (b"A", b"B")
 
 
-def test_largest_datagram_passes(receiver, sender):
+def test_largest_datagram_passes(receiver: socket.socket, sender: socket.socket) -> None:
     """65,507 bytes fit through."""
     payload = bytes(65_507)
     with FaultProxy(receiver.getsockname()) as proxy:
@@ -77,7 +83,7 @@ def test_largest_datagram_passes(receiver, sender):
         assert receiver.recv(70_000) == payload
 
 
-def test_delay_is_kept_in_real_time(receiver, sender):
+def test_delay_is_kept_in_real_time(receiver: socket.socket, sender: socket.socket) -> None:
     """The thread sleeps until the next deadline and then delivers."""
     scenario = Scenario.steady(Faults(delay=0.1))
     with FaultProxy(receiver.getsockname(), scenario) as proxy:
@@ -87,7 +93,7 @@ def test_delay_is_kept_in_real_time(receiver, sender):
         assert 0.1 <= time.monotonic() - start < 5.0
 
 
-def test_change_takes_effect_at_once(receiver, sender):
+def test_change_takes_effect_at_once(receiver: socket.socket, sender: socket.socket) -> None:
     """Faults can be switched while datagrams flow."""
     with FaultProxy(receiver.getsockname()) as proxy:
         proxy.change(Faults(blackhole=True))
@@ -99,7 +105,7 @@ def test_change_takes_effect_at_once(receiver, sender):
         assert receiver.recv(100) == b"arrives"
 
 
-def test_rebind_changes_the_source_port(receiver, sender):
+def test_rebind_changes_the_source_port(receiver: socket.socket, sender: socket.socket) -> None:
     """The receiver sees a new address; answers to the new one arrive."""
     with FaultProxy(receiver.getsockname()) as proxy:
         sender.sendto(b"1", proxy.address)
@@ -112,7 +118,9 @@ def test_rebind_changes_the_source_port(receiver, sender):
     assert first != second
 
 
-def test_redirect_moves_to_another_receiver(receiver, sender):
+def test_redirect_moves_to_another_receiver(
+    receiver: socket.socket, sender: socket.socket
+) -> None:
     """A receiver that came back on another port is reached."""
     with FaultProxy(receiver.getsockname()) as proxy, udp_socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -121,7 +129,7 @@ def test_redirect_moves_to_another_receiver(receiver, sender):
         assert other.recv(100) == b"moved"
 
 
-def test_absent_receiver_is_silence(receiver, sender):
+def test_absent_receiver_is_silence(receiver: socket.socket, sender: socket.socket) -> None:
     """A closed port behind the proxy does not end it."""
     with udp_socket() as gone:
         gone.bind(("127.0.0.1", 0))
@@ -135,7 +143,7 @@ def test_absent_receiver_is_silence(receiver, sender):
         assert receiver.recv(100) == b"still here"
 
 
-def test_clients_are_bounded(receiver, monkeypatch):
+def test_clients_are_bounded(receiver: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sender that was silent longest makes room."""
     monkeypatch.setattr("batchudp_handler.testing.faultproxy.proxy.MAX_CLIENTS", 2)
     with FaultProxy(receiver.getsockname()) as proxy:
@@ -147,7 +155,7 @@ def test_clients_are_bounded(receiver, monkeypatch):
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="needs IPv6")
-def test_ipv6():
+def test_ipv6() -> None:
     """Addresses of either family work."""
     with udp_socket(socket.AF_INET6) as receiver, udp_socket(socket.AF_INET6) as sender:
         try:
@@ -160,20 +168,20 @@ def test_ipv6():
             assert receiver.recv(10) == b"six"
 
 
-def test_address_in_use_leaves_no_socket_behind(receiver):
+def test_address_in_use_leaves_no_socket_behind(receiver: socket.socket) -> None:
     """A bind that fails raises and closes what it opened (a warning would be an error here)."""
     with pytest.raises(OSError, match="in use"):
         FaultProxy(("127.0.0.1", 9), listen=receiver.getsockname())
 
 
-def test_close_twice(receiver):
+def test_close_twice(receiver: socket.socket) -> None:
     """Closing is idempotent, also for a proxy that never ran."""
     proxy = FaultProxy(receiver.getsockname())
     proxy.close()
     proxy.close()
 
 
-def test_process(receiver, sender, tmp_path):
+def test_process(receiver: socket.socket, sender: socket.socket, tmp_path: Path) -> None:
     """As a process it says where it listens, and at SIGTERM what it did."""
     scenario = tmp_path / "scenario.json"
     scenario.write_text('{"phases": [{"to_receiver": {"duplicate": 1.0}}]}')
@@ -203,7 +211,7 @@ def test_process(receiver, sender, tmp_path):
         ["--target", "127.0.0.1:9", "--scenario", "absent.toml", "--both", "loss=0.1"],
     ],
 )
-def test_usage_errors(arguments, capsys):
+def test_usage_errors(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """A wrong command line exits with 64 and says why."""
     with pytest.raises(SystemExit) as caught:
         main(arguments)
@@ -211,7 +219,9 @@ def test_usage_errors(arguments, capsys):
     assert "usage:" in capsys.readouterr().err
 
 
-def test_run_time_and_inline_faults(receiver, capsys):
+def test_run_time_and_inline_faults(
+    receiver: socket.socket, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Without a script the flags describe the network; --run-time ends it."""
     host, port = receiver.getsockname()
     handlers = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
@@ -226,7 +236,7 @@ def test_run_time_and_inline_faults(receiver, capsys):
     assert json.loads(last)["to_receiver"]["received"] == 0
 
 
-def test_package_does_not_import_testing():
+def test_package_does_not_import_testing() -> None:
     """Programs do not pay for the test helpers."""
     code = "import batchudp_handler, sys; print('batchudp_handler.testing' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -41,13 +42,13 @@ def assert_adds_up(link: FaultyLink[None]) -> None:
     assert c.received + c.duplicated == c.forwarded + gone + c.waiting
 
 
-def test_no_faults_carries_everything_at_once_and_in_order():
+def test_no_faults_carries_everything_at_once_and_in_order() -> None:
     """Without faults the link is a wire."""
     link = make_link()
     assert carry(link, 100) == [(n, n * 0.001) for n in range(100)]
 
 
-def test_loss_rate():
+def test_loss_rate() -> None:
     """About the given share is lost, and exactly what is counted."""
     link = make_link(loss=0.3)
     arrived = carry(link, N)
@@ -55,7 +56,7 @@ def test_loss_rate():
     assert link.counters.lost == pytest.approx(0.3 * N, rel=0.05)
 
 
-def test_bursts_have_the_mean_length_that_was_asked_for():
+def test_bursts_have_the_mean_length_that_was_asked_for() -> None:
     """Gilbert-Elliott: losses come in runs of 1 / burst_end datagrams."""
     link = make_link(burst_start=0.01, burst_end=0.05)
     arrived = {n for n, _ in carry(link, N)}
@@ -69,7 +70,7 @@ def test_bursts_have_the_mean_length_that_was_asked_for():
     assert link.counters.burst_lost == N - len(arrived)
 
 
-def test_duplicates_arrive_as_often_as_asked_for():
+def test_duplicates_arrive_as_often_as_asked_for() -> None:
     """copies says how often a duplicated datagram arrives in all."""
     link = make_link(duplicate=0.1, copies=5)
     arrived = [n for n, _ in carry(link, N)]
@@ -78,7 +79,7 @@ def test_duplicates_arrive_as_often_as_asked_for():
     assert len(arrived) == N + link.counters.duplicated
 
 
-def test_reorder_lets_later_datagrams_overtake():
+def test_reorder_lets_later_datagrams_overtake() -> None:
     """A datagram that is held back arrives after its successors, within reorder_delay."""
     link = make_link(reorder=0.1, reorder_delay=0.02)
     arrived = carry(link, N)
@@ -89,14 +90,14 @@ def test_reorder_lets_later_datagrams_overtake():
     assert sum(x > 1e-9 for x in late) == link.counters.reordered
 
 
-def test_delay_and_jitter():
+def test_delay_and_jitter() -> None:
     """Each datagram is late by the delay and at most the jitter more."""
     late = [when - n * 0.001 for n, when in carry(make_link(delay=0.5, jitter=0.1), 1_000)]
     assert 0.5 - 1e-9 <= min(late) < 0.51
     assert 0.59 < max(late) <= 0.6 + 1e-9
 
 
-def test_flip_changes_exactly_one_bit():
+def test_flip_changes_exactly_one_bit() -> None:
     """A flipped datagram differs in one bit, and the bits are spread over all of it."""
     link = make_link(flip=1.0)
     positions = set()
@@ -109,7 +110,7 @@ def test_flip_changes_exactly_one_bit():
     assert len(positions) == 128
 
 
-def test_truncate_cuts():
+def test_truncate_cuts() -> None:
     """A truncated datagram is a real prefix of what was sent."""
     link = make_link(truncate=1.0)
     for _ in range(100):
@@ -119,21 +120,21 @@ def test_truncate_cuts():
         assert b"0123456789".startswith(data)
 
 
-def test_empty_datagrams_survive_damage():
+def test_empty_datagrams_survive_damage() -> None:
     """There is nothing to flip or cut in an empty datagram."""
     link = make_link(flip=1.0, truncate=1.0)
     link.receive_datagram(b"", None, 0.0)
     assert link.datagrams_to_send(0.0) == [(b"", None)]
 
 
-def test_blackhole_passes_nothing():
+def test_blackhole_passes_nothing() -> None:
     """A black hole swallows and counts."""
     link = make_link(blackhole=True)
     assert carry(link, 10) == []
     assert link.counters.blackholed == 10
 
 
-def test_rate_limit_spaces_datagrams_and_drops_above_its_queue():
+def test_rate_limit_spaces_datagrams_and_drops_above_its_queue() -> None:
     """A slow link carries its rate; what finds the queue full is dropped and counted."""
     link = make_link(rate=1_000, queue=3_000)
     for _ in range(5):
@@ -146,7 +147,7 @@ def test_rate_limit_spaces_datagrams_and_drops_above_its_queue():
     assert times == [1.0, 2.0, 3.0]
 
 
-def test_route_stays_with_its_datagram():
+def test_route_stays_with_its_datagram() -> None:
     """The caller finds the way back through what it gave."""
     link: FaultyLink[str] = FaultyLink(Faults(reorder=0.5), random=Random(3))
     for name in "abcdef":
@@ -154,14 +155,14 @@ def test_route_stays_with_its_datagram():
     assert all(data.decode() == route for data, route in link.datagrams_to_send(1.0))
 
 
-def test_same_seed_same_fate():
+def test_same_seed_same_fate() -> None:
     """A run can be repeated."""
     faults = {"loss": 0.2, "reorder": 0.2, "duplicate": 0.2, "jitter": 0.01}
     assert carry(make_link(7, **faults), 500) == carry(make_link(7, **faults), 500)
     assert carry(make_link(7, **faults), 500) != carry(make_link(8, **faults), 500)
 
 
-def test_another_rate_leaves_the_rest_as_it_was():
+def test_another_rate_leaves_the_rest_as_it_was() -> None:
     """Switching one fault off does not change which datagrams meet another."""
     both = {n for n, _ in carry(make_link(loss=0.3, duplicate=0.3, flip=0.0, jitter=0.1), 1_000)}
     alone = {n for n, _ in carry(make_link(loss=0.3), 1_000)}
@@ -189,7 +190,7 @@ RATES = st.floats(0.0, 1.0)
     ),
     st.integers(0, 200),
 )
-def test_every_datagram_is_accounted_for(faults, count):
+def test_every_datagram_is_accounted_for(faults: dict[str, Any], count: int) -> None:
     """Whatever the faults, the counters add up, at every moment."""
     link = make_link(**faults)
     for n in range(count):
@@ -218,13 +219,13 @@ def test_every_datagram_is_accounted_for(faults, count):
         ({"loss": [0.1]}, "loss must be of type float"),
     ],
 )
-def test_bad_faults_are_refused(values, complaint):
+def test_bad_faults_are_refused(values: dict[str, object], complaint: str) -> None:
     """A wrong name or value says what is wrong."""
     with pytest.raises(ValueError, match=complaint):
         Faults.from_mapping(values)
 
 
-def test_faults_from_text():
+def test_faults_from_text() -> None:
     """Values may be text, as on a command line."""
     faults = Faults.from_mapping({"loss": "0.1", "copies": "3", "blackhole": "yes", "rate": None})
     assert faults == Faults(loss=0.1, copies=3, blackhole=True)

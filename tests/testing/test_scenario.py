@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import pytest
 
 from batchudp_handler.testing.faultproxy import Faults, FaultyPath, Phase, Scenario
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
 
 TOML = """
 seed = 7
@@ -33,21 +38,21 @@ SCENARIO = Scenario(
 )
 
 
-def test_load_toml(tmp_path):
+def test_load_toml(tmp_path: Path) -> None:
     """A scenario is read from TOML."""
     path = tmp_path / "scenario.toml"
     path.write_text(TOML)
     assert Scenario.load(path) == SCENARIO
 
 
-def test_load_json(tmp_path):
+def test_load_json(tmp_path: Path) -> None:
     """A scenario is read from JSON."""
     path = tmp_path / "scenario.json"
     path.write_text(json.dumps({"seed": 3, "phases": [{"both": {"loss": 1, "rate": None}}]}))
     assert Scenario.load(path) == Scenario.steady(Faults(loss=1), Faults(loss=1), seed=3)
 
 
-def test_empty_scenario_does_nothing():
+def test_empty_scenario_does_nothing() -> None:
     """All has a default."""
     assert Scenario.from_mapping({}) == Scenario()
 
@@ -70,13 +75,13 @@ def test_empty_scenario_does_nothing():
         ({"phases": [{"start": "now"}]}, "start must be a number"),
     ],
 )
-def test_bad_scenarios_are_refused(values, complaint):
+def test_bad_scenarios_are_refused(values: dict[str, object], complaint: str) -> None:
     """A wrong name or value says what is wrong."""
     with pytest.raises(ValueError, match=complaint):
         Scenario.from_mapping(values)
 
 
-def test_phases_follow_the_time():
+def test_phases_follow_the_time() -> None:
     """Each phase replaces the faults of both directions at its start."""
     path: FaultyPath[None] = FaultyPath(SCENARIO, now=100.0)
     assert path.to_receiver.faults == SCENARIO.phases[0].to_receiver
@@ -90,7 +95,7 @@ def test_phases_follow_the_time():
     assert not path.to_sender.faults.blackhole
 
 
-def test_rebinds_come_at_their_interval():
+def test_rebinds_come_at_their_interval() -> None:
     """The source port changes every rebind_interval seconds, also when nobody looked in time."""
     path: FaultyPath[None] = FaultyPath(Scenario.steady(rebind_interval=2.0), now=0.0)
     assert path.next_timeout() == 2.0
@@ -101,7 +106,7 @@ def test_rebinds_come_at_their_interval():
     assert path.next_timeout() == 8.0
 
 
-def test_change_replaces_the_script():
+def test_change_replaces_the_script() -> None:
     """A change lasts; what was on its way still arrives."""
     path: FaultyPath[None] = FaultyPath(SCENARIO, now=0.0)
     path.to_sender.receive_datagram(b"x", None, 0.0)
@@ -115,7 +120,7 @@ def test_change_replaces_the_script():
     assert path.to_receiver.faults.blackhole
 
 
-def test_directions_do_not_disturb_each_other():
+def test_directions_do_not_disturb_each_other() -> None:
     """The fate of the records is the same, however many acknowledgements come back."""
     scenario = Scenario.steady(Faults(loss=0.5), Faults(loss=0.5), seed=9)
 
