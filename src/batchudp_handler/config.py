@@ -30,6 +30,7 @@ from batchudp_handler.settings import (
     from_environment,
     integer,
     optional,
+    rate,
     seconds,
     setting,
     settings_of,
@@ -171,7 +172,7 @@ class HandlerConfig:
         False, SWITCH, "ship records that a receiver in this process re-emitted, too"
     )
     resolve_interval: float | None = setting(
-        60.0, optional(seconds(zero=False)), "how often the host's name is looked up again"
+        300.0, optional(seconds(zero=False)), "how often the host's name is looked up again"
     )
 
     def __post_init__(self) -> None:
@@ -251,8 +252,14 @@ class ReceiverConfig:
     allow: tuple[str, ...] = setting(
         (), NETWORKS, "networks that may send; none given: every network"
     )
+    source_rate: float | None = setting(
+        None, optional(rate(zero=False)), "datagrams per second that one address may send"
+    )
     key_file: tuple[str, ...] = setting(
         (), PATHS, "files with the keys that are accepted; without one, anyone may send"
+    )
+    accept_unauthenticated: bool = setting(
+        False, SWITCH, "take datagrams without a key although there are keys"
     )
     max_records: int = setting(10_000, integer(1, 65_535), "most records in one datagram")
     max_batch_size: int = setting(

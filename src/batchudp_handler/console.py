@@ -167,8 +167,16 @@ class JSONFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as a line of JSON, without changing it."""
-        told = {name: value for name, value in _members(self, record) if value is not None}
+        told = {
+            name: value
+            for name, value in _members(self, record)
+            if value not in _NOTHING or name == "msg"
+        }
         return self._clean(json.dumps(told, ensure_ascii=False, default=repr))
+
+
+_NOTHING: tuple[object, ...] = (None, "", {})
+"""Left out of a line."""
 
 
 def _members(
@@ -185,16 +193,16 @@ def _members(
         ("logger", record.name),
         ("msg", record.getMessage()),
         ("host", values.get("hostname")),
-        ("pid", record.process),
+        ("pid", record.process or None),
         ("process", record.processName),
         ("thread", record.threadName),
         ("task", values.get("taskName")),
-        ("path", record.pathname or None),
+        ("path", record.pathname),
         ("line", record.lineno or None),
         ("function", record.funcName),
-        ("exception", exception or None),
-        ("stack", record.stack_info or None),
-        ("extra", extra or None),
+        ("exception", exception),
+        ("stack", record.stack_info),
+        ("extra", extra),
         ("peer", values.get("remote_addr")),
         ("authenticated", values.get("authenticated")),
     )

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from batchudp_handler.core.events import RecordsLost, SenderDropped, StreamEnded
-from batchudp_handler.receive_socket import address_text
-from batchudp_handler.reemit import DIAGNOSTICS
+from batchudp_handler.receiver.receive_socket import address_text
+from batchudp_handler.receiver.reemit import DIAGNOSTICS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,10 +24,18 @@ if TYPE_CHECKING:
     from batchudp_handler.core.events import Event
     from batchudp_handler.core.stats import StreamStats
 
-__all__ = ["Diagnostics"]
+__all__ = ["Diagnostics", "ReceiveFailed"]
 
 QUIET_SECONDS = 10.0
 SUMMARIES_AT_ONCE = 20
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiveFailed:
+    """The socket reported an error instead of a datagram."""
+
+    name: str
+    """Of the errno."""
 
 
 @dataclass(slots=True)
@@ -68,8 +76,8 @@ class Diagnostics:
     _summaries: _Summaries = field(default_factory=_Summaries)
     _kernel_drops: int = 0
 
-    def on_event(self, event: Event) -> None:
-        """Take what the core says about a stream."""
+    def on_event(self, event: Event | ReceiveFailed) -> None:
+        """Take what happened to a stream or to the socket."""
         if isinstance(event, RecordsLost):
             self._add("lost", event.records, f", latest from {address_text(event.address)}")
         elif isinstance(event, SenderDropped):
@@ -77,6 +85,8 @@ class Diagnostics:
             self._add("sender_dropped", event.records, text)
         elif isinstance(event, StreamEnded):
             self._on_stream_ended(event.stats, event.reason)
+        elif isinstance(event, ReceiveFailed):
+            self._add("receive", 1, f", latest {event.name}")
 
     def on_handler_errors(self, count: int, error: BaseException) -> None:
         """Take records on which a handler raised; the error's text may hold a log line."""
@@ -85,10 +95,6 @@ class Diagnostics:
     def on_rejected(self, count: int, reason: str) -> None:
         """Take records that arrived whole and could not be decoded."""
         self._add("rejected", count, f", latest {reason}")
-
-    def on_receive_errors(self, count: int, name: str) -> None:
-        """Take errors of the socket."""
-        self._add("receive", count, f", latest {name}")
 
     def on_kernel_drops(self, total: int | None) -> None:
         """Take the kernel's counter as it stands."""

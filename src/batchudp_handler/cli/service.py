@@ -1,0 +1,218 @@
+"""How does a receiver live as a process?
+
+It says where it listens, follows signals, reports at intervals, and ends with a summary:
+
+    SIGINT, SIGTERM   finish what has arrived, then end; a second one ends at once
+    SIGHUP            read the configuration again, validated before it is used
+    SIGUSR1           write the counters to standard error
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import threading
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
+
+from batchudp_handler.cli.common import ExitCode, stats_json, summary_text, write_line
+from batchudp_handler.core.errors import ConfigError
+from batchudp_handler.receiver import BatchUDPReceiver
+from batchudp_handler.receiver.receive_socket import address_text, is_loopback
+from batchudp_handler.receiver.reemit import DIAGNOSTICS
+from batchudp_handler.settings import PATH, choice, optional, seconds, setting
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Sequence
+
+    from batchudp_handler.cli.sinks import Sinks
+    from batchudp_handler.config import ReceiverConfig
+    from batchudp_handler.core.auth import Key
+    from batchudp_handler.core.stats import ReceiverStats
+
+__all__ = ["ScriptConfig", "Service", "receiver_summary"]
+
+PROGRAM = "batchudp-receive"
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptConfig:
+    """What concerns the process rather than the receiver in it."""
+
+    config: str | None = setting(
+        None, optional(PATH), "TOML, JSON or YAML file with settings or a logging configuration"
+    )
+    stats_interval: float = setting(
+        0.0, seconds(zero=True), "write the counters to standard error this often; 0: never"
+    )
+    ready_file: str | None = setting(
+        None, optional(PATH), "file that holds the address while the receiver listens"
+    )
+    summary: str = setting(
+        "text", choice("text", "json"), "form of the counters on standard error"
+    )
+
+
+class Service:
+    """One receiver with its signals, its reports and its outputs."""
+
+    def __init__(
+        self,
+        config: ReceiverConfig,
+        script: ScriptConfig,
+        sinks: Sinks,
+        *,
+        keys: Sequence[Key],
+        inherited: socket.socket | None,
+        stderr: IO[str],
+    ) -> None:
+        self._config = config
+        self._script = script
+        self._sinks = sinks
+        self._stderr = stderr
+        self._log = logging.getLogger(DIAGNOSTICS)
+        self._has_reader = True
+        self._report_now = threading.Event()
+        self._has_ended = False
+        self._receiver = BatchUDPReceiver.from_config(
+            config, keys=keys, inherited=inherited, after_batch=self._after_batch
+        )
+
+    def run(self, reload: Callable[[], str]) -> int:
+        """Receive until told to end; the exit code."""
+        self._install_signals(reload)
+        self._announce()
+        reporter = threading.Thread(target=self._report, name="batchudp-reporter", daemon=True)
+        reporter.start()
+        try:
+            self._receiver.serve_forever()
+        finally:
+            self._end(reporter)
+        return ExitCode.OK
+
+    # --- life ----------------------------------------------------------------------------------
+
+    def _install_signals(self, reload: Callable[[], str]) -> None:
+        def end(number: int, _: object) -> None:
+            signal.signal(number, signal.SIG_DFL)
+            self._receiver.shutdown()
+
+        signal.signal(signal.SIGINT, end)
+        signal.signal(signal.SIGTERM, end)
+        signal.signal(signal.SIGUSR1, lambda *_: self._report_now.set())
+        # on the worker, between two batches: no record meets a half made configuration
+        signal.signal(
+            signal.SIGHUP, lambda *_: self._receiver.call_between_batches(self._reloader(reload))
+        )
+
+    def _reloader(self, reload: Callable[[], str]) -> Callable[[], None]:
+        def run() -> None:
+            try:
+                self._log.info("%s", reload())
+            except ConfigError as error:
+                self._log.error("configuration kept, the new one is wrong: %s", error)
+            except Exception as error:  # noqa: BLE001  # a reload must not end the receiver
+                self._log.error("configuration kept: %s", type(error).__name__)
+
+        return run
+
+    def _announce(self) -> None:
+        receiver, config = self._receiver, self._config
+        where = address_text(receiver.address)
+        granted = receiver.stats().receive_buffer
+        self._say(f"listening on {where}, receive buffer {granted} bytes")
+        if granted < config.receive_buffer:
+            self._log.warning(
+                "asked for a receive buffer of %d bytes, got %d; see net.core.rmem_max",
+                config.receive_buffer,
+                granted,
+            )
+        if not (is_loopback(receiver.address) or config.key_file or config.allow):
+            self._log.warning(
+                "anyone who reaches %s may send: neither key_file nor allow is set", where
+            )
+        if self._script.ready_file is not None:
+            _write_whole(self._script.ready_file, where + "\n")
+
+    def _after_batch(self) -> None:
+        """Write the lines of a batch; without a reader there is no reason to go on."""
+        try:
+            self._sinks.flush()
+        except BrokenPipeError:
+            self._has_reader = False
+            self._receiver.shutdown()
+            raise
+
+    def _end(self, reporter: threading.Thread) -> None:
+        self._has_ended = True
+        self._report_now.set()
+        reporter.join(1.0)
+        self._receiver.close()
+        if self._script.ready_file is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(self._script.ready_file)
+        if not self._has_reader:
+            _leave_standard_output()
+        with contextlib.suppress(OSError):
+            self._sinks.close()
+        if self._has_reader:
+            self._tell("ended", self._receiver.stats())
+
+    # --- reports -------------------------------------------------------------------------------
+
+    def _report(self) -> None:
+        interval = self._script.stats_interval or None
+        while True:
+            self._report_now.wait(interval)
+            self._report_now.clear()
+            if self._has_ended:
+                return
+            self._tell("so far", self._receiver.stats())
+
+    def _tell(self, title: str, stats: ReceiverStats) -> None:
+        if self._script.summary == "json":
+            self._stderr.write(stats_json(stats) + "\n")
+            self._stderr.flush()
+        else:
+            self._say(f"{title}: {receiver_summary(stats)}")
+
+    def _say(self, text: str) -> None:
+        write_line(self._stderr, PROGRAM, text)
+
+
+def receiver_summary(stats: ReceiverStats) -> str:
+    """The counters that answer: did everything arrive?"""
+    drops = "unknown" if stats.kernel_drops is None else stats.kernel_drops
+    numbers: dict[str, object] = {
+        "delivered": stats.delivered,
+        "lost": stats.lost + stats.missing,
+        "rejected": sum(stats.rejected.values()),
+        "rejected by reason": stats.rejected,
+        "dropped by senders": stats.sender_dropped,
+        "duplicates": stats.duplicates,
+        "datagrams refused": sum(stats.refused.values()),
+        "refused by reason": stats.refused,
+        "kernel drops": drops,
+        "handler errors": stats.handler_errors,
+        "senders": stats.streams_seen,
+        "seconds": round(stats.uptime, 1),
+    }
+    return summary_text(numbers)
+
+
+def _write_whole(path: str, text: str) -> None:
+    """Whoever sees the file sees all of it."""
+    temporary = f"{path}.{os.getpid()}"
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.replace(temporary, path)
+
+
+def _leave_standard_output() -> None:
+    """Nobody reads it any more: what the interpreter flushes at exit must not raise."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)

@@ -1,0 +1,338 @@
+"""How do datagrams become records in this process's own logging?
+
+    reader (the thread that calls serve_forever)          worker (one thread)
+    wait -> read the socket empty -> ReceiverProtocol  ->  decode -> local loggers
+                                     events, replies   <-  handled: so many delivered, rejected
+
+The reader does nothing slow, because what it does not read in time the kernel throws away; the
+worker may be as slow as the operator's handlers are. Between them is a queue whose bytes the
+core bounds. The protocol is touched by both, so one lock guards it; it is held for the length of
+a few method calls, never while a handler, the socket or a decoder runs.
+
+Three things keep the loops alive whatever arrives: the core never raises on network input, the
+decoder raises `DecodeError` only, and a handler's error is counted.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self
+
+from batchudp_handler.config import ReceiverConfig
+from batchudp_handler.core.errors import Reason
+from batchudp_handler.core.limits import DecodeLimits
+from batchudp_handler.core.reassembly import ReassemblyLimits
+from batchudp_handler.core.receiver import ReceiverProtocol, ReceiverSettings
+from batchudp_handler.keys import load_keys
+from batchudp_handler.receiver.diagnostics import Diagnostics, ReceiveFailed
+from batchudp_handler.receiver.receive_socket import ReceiveSocket
+from batchudp_handler.receiver.reemit import Reemitter
+from batchudp_handler.receiver.worker import ReceiveWorker
+from batchudp_handler.settings import settings_of, values_of
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Mapping, Sequence
+    from types import TracebackType
+
+    from batchudp_handler.core.auth import Key
+    from batchudp_handler.core.events import Address, BatchReceived
+    from batchudp_handler.core.stats import ReceiverStats
+
+__all__ = ["BatchUDPReceiver"]
+
+DATAGRAMS_AT_ONCE = 512
+"""Read before the core looks at them: at 65,507 bytes each, 32 MiB at most."""
+LAST_READ_SECONDS = 1.0
+"""At shutdown, how long what waits in the kernel may still be read while more comes in."""
+RETRY_SECONDS = 0.05
+"""Pause after an error of the socket, so that one that stays cannot spin."""
+
+_NEVER = float("inf")
+_SETTINGS = frozenset(item.name for item in settings_of(ReceiverConfig))
+
+
+class BatchUDPReceiver:
+    """Receives records and hands them to the nearest existing local loggers.
+
+    It binds when it is made, as `socketserver` does. Use it as a context manager for a receiver
+    in a background thread, or call `serve_forever`.
+
+    >>> with BatchUDPReceiver("127.0.0.1", 0) as receiver:
+    ...     host, port = receiver.address
+
+    Args:
+        host: Address to listen on, `"host:port"` or `"unix:///path"`.
+        port: Port to listen on; 0 takes any free one.
+        logger_prefix: Put before every remote logger's name.
+        allow: Networks that may send, such as `("10.0.0.0/8",)`; none: every network.
+        source_rate: Datagrams per second from one address; None: any number.
+        key_file: Files with the keys that are accepted; none: anyone may send.
+        accept_unauthenticated: Take datagrams without a key although there are keys.
+        buffer_size: The largest datagram read; a longer one is counted and dropped.
+        receive_buffer: Bytes to ask the kernel for; `stats().receive_buffer` says what it gave.
+        queue_size: Bytes of batches that may wait for handlers.
+        max_records: The most records in one datagram.
+        max_batch_size: The largest batch after decompression or reassembly.
+        max_streams: Senders that are followed at a time.
+        stream_timeout: Seconds after which a silent sender is forgotten.
+        shutdown_timeout: Seconds that shutdown may take to finish what waits.
+        keys: The keys themselves, instead of `key_file`.
+        inherited: A bound socket to use instead of binding one.
+        after_batch: Called on the worker thread when all records of a batch were handled, and
+            before the batch is confirmed; for outputs that write whole batches.
+        clock: Monotonic time in seconds.
+
+    Raises:
+        ConfigError: A value is not allowed; the text says what is.
+        OSError: The address cannot be bound.
+    """
+
+    def __init__(
+        self,
+        host: str = "0.0.0.0",
+        port: int | str = 9999,
+        *,
+        logger_prefix: str = "",
+        allow: Sequence[str] = (),
+        source_rate: float | None = None,
+        key_file: str | Sequence[str] = (),
+        accept_unauthenticated: bool = False,
+        buffer_size: int = 65_535,
+        receive_buffer: int = 8_388_608,
+        queue_size: int = 16_777_216,
+        max_records: int = 10_000,
+        max_batch_size: int = 1_048_576,
+        max_streams: int = 1_024,
+        stream_timeout: float = 600.0,
+        shutdown_timeout: float = 5.0,
+        keys: Sequence[Key] | None = None,
+        inherited: socket.socket | None = None,
+        after_batch: Callable[[], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        given = {name: value for name, value in locals().items() if name in _SETTINGS}
+        self._config = config = ReceiverConfig.from_mapping(given)
+        self._clock = clock
+        self._socket = ReceiveSocket(
+            config.host,
+            config.port,
+            receive_buffer=config.receive_buffer,
+            buffer_size=config.buffer_size,
+            inherited=inherited,
+        )
+        self._address = self._socket.address
+        self._lock = threading.Lock()  # guards the protocol and what the reader counts
+        self._protocol = self._new_protocol(load_keys(config.key_file) if keys is None else keys)
+        self._truncated = 0
+        self._worker = ReceiveWorker(
+            limits=self._limits(),
+            reemitter=Reemitter(prefix=config.logger_prefix),
+            diagnostics=Diagnostics(clock),
+            on_handled=self._on_handled,
+            after_batch=after_batch,
+            kernel_drops=self._socket.kernel_drops,
+        )
+        self._wakes_at = _NEVER
+        self._is_stopping = False
+        self._serving: threading.Thread | None = None
+        self._background: threading.Thread | None = None
+        self._has_stopped = threading.Event()
+
+    @classmethod
+    def from_config(
+        cls,
+        config: ReceiverConfig,
+        *,
+        keys: Sequence[Key] | None = None,
+        inherited: socket.socket | None = None,
+        after_batch: Callable[[], None] | None = None,
+    ) -> Self:
+        """The same from a config, such as `ReceiverConfig.from_env(os.environ)` gives."""
+        values: dict[str, Any] = values_of(config)
+        return cls(**values, keys=keys, inherited=inherited, after_batch=after_batch)
+
+    def _limits(self) -> DecodeLimits:
+        config = self._config
+        return DecodeLimits(inflated_bytes=config.max_batch_size, records=config.max_records)
+
+    def _new_protocol(self, keys: Sequence[Key]) -> ReceiverProtocol:
+        config = self._config
+        settings = ReceiverSettings(
+            keys=keys,
+            accept_unauthenticated=config.accept_unauthenticated,
+            # whoever reaches a unix socket was let through by the file system
+            allow=() if isinstance(self._address, str) else config.allow,
+            source_rate=config.source_rate,
+            receive_buffer=self._socket.receive_buffer,
+            work_queue_bytes=config.queue_size,
+            max_streams=config.max_streams,
+            stream_idle=config.stream_timeout,
+            reassembly=ReassemblyLimits(group_bytes=config.max_batch_size),
+        )
+        return ReceiverProtocol(
+            settings,
+            epoch=int.from_bytes(os.urandom(8)) or 1,
+            secret=os.urandom(32),
+            now=self._clock(),
+            wall=time.time(),
+        )
+
+    # --- what programs use ---------------------------------------------------------------------
+
+    @property
+    def address(self) -> Address:
+        """Where senders find this receiver: host and port, or `"unix:///path"`."""
+        return self._address
+
+    def stats(self) -> ReceiverStats:
+        """The counters at this moment; any thread may ask."""
+        with self._lock:
+            stats = self._protocol.stats(self._clock())
+            refused = dict(stats.refused)
+            if self._truncated:
+                refused[Reason.TRUNCATED_READ] = self._truncated
+            return replace(
+                stats,
+                refused=refused,
+                filtered=self._worker.filtered,
+                handler_errors=self._worker.handler_errors,
+                kernel_drops=self._socket.kernel_drops(),
+                receive_buffer=self._socket.receive_buffer,
+            )
+
+    def serve_forever(self) -> None:
+        """Receive in this thread until `shutdown`; may be called once."""
+        if self._serving is not None or self._has_stopped.is_set():
+            message = "a receiver serves once"
+            raise RuntimeError(message)
+        self._serving = threading.current_thread()
+        self._worker.start()
+        try:
+            while not self._is_stopping:
+                self._turn()
+            self._read_the_rest()
+        finally:
+            self._finish()
+            self._has_stopped.set()
+
+    def shutdown(self) -> None:
+        """Stop reading, finish what waits, and return when that is done.
+
+        From the serving thread itself, so from a signal handler there, and from a local handler,
+        it only asks for it.
+        """
+        self._is_stopping = True
+        self._socket.wake()
+        own = (None, threading.current_thread())
+        if self._serving not in own and not self._worker.is_current_thread():
+            self._has_stopped.wait()
+
+    def call_between_batches(self, function: Callable[[], None]) -> None:
+        """Have it called on the thread that runs the handlers, while none of them runs.
+
+        For changing the logging configuration without any record seeing half of it. May be
+        called from any thread and from a signal handler.
+        """
+        self._worker.put([function])
+
+    def close(self) -> None:
+        """Shut down if need be, and close the socket; safe to call twice."""
+        self.shutdown()
+        if self._background is not None:
+            self._background.join()
+        self._socket.close()
+        self._has_stopped.set()
+
+    def __enter__(self) -> Self:
+        """Serve in a background thread."""
+        name = "batchudp-receiver"
+        self._background = threading.Thread(target=self.serve_forever, name=name, daemon=True)
+        self._background.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Finish what has arrived, and close."""
+        self.close()
+
+    # --- the reader ----------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        """Wait, read everything, then let the core look at it."""
+        with self._lock:
+            deadline = self._protocol.next_timeout()
+            self._wakes_at = _NEVER if deadline is None else deadline
+        self._socket.wait(None if deadline is None else max(0.0, deadline - self._clock()))
+        self._feed(self._read())
+
+    def _read(self) -> list[tuple[bytes, Address]]:
+        try:
+            return self._socket.receive(DATAGRAMS_AT_ONCE)
+        except OSError as error:
+            name = errno.errorcode.get(error.errno or 0, "unknown")
+            self._worker.put([ReceiveFailed(name)])
+            time.sleep(RETRY_SECONDS)
+            return []
+
+    def _feed(self, datagrams: Sequence[tuple[bytes, Address]]) -> None:
+        now, wall = self._clock(), time.time()
+        with self._lock:
+            protocol = self._protocol
+            for data, address in datagrams:
+                if len(data) > self._config.buffer_size:
+                    self._truncated += 1
+                else:
+                    protocol.receive_datagram(data, address, now, wall)
+            if len(datagrams) < DATAGRAMS_AT_ONCE:
+                protocol.on_socket_drained(now)
+            protocol.handle_timeout(now)
+            events, replies = protocol.events_received(), protocol.datagrams_to_send()
+        if events:
+            self._worker.put(events)
+        self._send(replies)
+
+    def _send(self, replies: Sequence[tuple[bytes, Address]]) -> None:
+        for data, address in replies:
+            self._socket.send(data, address)
+
+    def _read_the_rest(self) -> None:
+        """What had reached the kernel before the end counts as received."""
+        until = self._clock() + LAST_READ_SECONDS
+        while self._clock() < until:
+            datagrams = self._read()
+            self._feed(datagrams)
+            if len(datagrams) < DATAGRAMS_AT_ONCE:
+                return
+
+    def _finish(self) -> None:
+        """Let the worker finish, then say goodbye to the streams."""
+        is_finished = self._worker.finish(self._config.shutdown_timeout)
+        with self._lock:
+            self._protocol.close(self._clock())
+            events, replies = self._protocol.events_received(), self._protocol.datagrams_to_send()
+        self._send(replies)
+        if is_finished:
+            self._worker.tell(events, closing=True)
+
+    # --- on the worker's thread ----------------------------------------------------------------
+
+    def _on_handled(
+        self, event: BatchReceived, delivered: int, rejected: Mapping[str, int]
+    ) -> None:
+        """Confirm a batch; the answer goes out from here, the reader need not wake for it."""
+        with self._lock:
+            self._protocol.on_batch_handled(event, delivered, rejected, self._clock())
+            replies, deadline = self._protocol.datagrams_to_send(), self._protocol.next_timeout()
+            must_wake = deadline is not None and deadline < self._wakes_at
+        self._send(replies)
+        if must_wake:
+            self._socket.wake()

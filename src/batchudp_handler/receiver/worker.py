@@ -1,0 +1,167 @@
+"""What happens to a batch between the core and the local handlers?
+
+It is decoded, its records are handed to the local loggers, and the core is told what became of
+them. All of it happens on one thread, in the order of arrival, because handlers may be slow and
+files should have the records in order. The receiver's own messages are written here, too.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from typing import TYPE_CHECKING
+
+from batchudp_handler.core.codec import decode_payload
+from batchudp_handler.core.errors import DecodeError, Reason
+from batchudp_handler.core.events import BatchReceived
+from batchudp_handler.core.snapshot import records
+from batchudp_handler.receiver.receive_socket import address_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from batchudp_handler.core.events import Event
+    from batchudp_handler.core.limits import DecodeLimits
+    from batchudp_handler.receiver.diagnostics import Diagnostics, ReceiveFailed
+    from batchudp_handler.receiver.reemit import Outcome, Reemitter
+
+    Work = Event | ReceiveFailed | Callable[[], None]
+
+__all__ = ["ReceiveWorker"]
+
+TELL_SECONDS = 1.0
+"""How often what has come together is looked at when nothing arrives."""
+
+
+class ReceiveWorker:
+    """One thread that decodes batches and runs handlers.
+
+    Args:
+        limits: What a payload may cost.
+        reemitter: Where records go.
+        diagnostics: Where the receiver's own messages go.
+        on_handled: Called for every batch, once: how many records were delivered, and how many
+            were rejected for which reason.
+        after_batch: Called when the records of a batch were handled, before `on_handled`.
+        kernel_drops: The kernel's counter, which is watched.
+    """
+
+    def __init__(
+        self,
+        *,
+        limits: DecodeLimits,
+        reemitter: Reemitter,
+        diagnostics: Diagnostics,
+        on_handled: Callable[[BatchReceived, int, Mapping[str, int]], None],
+        after_batch: Callable[[], None] | None,
+        kernel_drops: Callable[[], int | None],
+    ) -> None:
+        self.filtered = 0
+        self.handler_errors = 0
+        self._limits = limits
+        self._reemitter = reemitter
+        self._diagnostics = diagnostics
+        self._on_handled = on_handled
+        self._after_batch = after_batch
+        self._kernel_drops = kernel_drops
+        self._is_abandoned = False
+        self._work: queue.SimpleQueue[Sequence[Work] | None]
+        self._work = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="batchudp-worker", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def is_current_thread(self) -> bool:
+        """Whether a handler is asking."""
+        return threading.current_thread() is self._thread
+
+    def put(self, events: Sequence[Work]) -> None:
+        """Hand over events, to be worked on in this order."""
+        self._work.put(events)
+
+    def finish(self, timeout: float) -> bool:
+        """Let it finish what waits; False: it did not in time, and stops after this batch."""
+        self._work.put(None)
+        self._thread.join(timeout)
+        self._is_abandoned = self._thread.is_alive()
+        return not self._is_abandoned
+
+    def tell(self, events: Sequence[Work], *, closing: bool = False) -> None:
+        """Let the operator know, at a bounded rate."""
+        for event in events:
+            if not callable(event):
+                self._diagnostics.on_event(event)
+        self._diagnostics.on_kernel_drops(self._kernel_drops())
+        try:
+            self._diagnostics.tell(closing=closing)
+        except (Exception, SystemExit):  # noqa: BLE001  # a handler of the diagnostics logger
+            self.handler_errors += 1
+
+    def _run(self) -> None:
+        while not self._is_abandoned:
+            try:
+                events = self._work.get(timeout=TELL_SECONDS)
+            except queue.Empty:
+                events = ()
+            if events is None:
+                return
+            self._work_through(events)
+            self.tell(events)
+
+    def _work_through(self, events: Sequence[Work]) -> None:
+        for event in events:
+            if self._is_abandoned:
+                return
+            if isinstance(event, BatchReceived):
+                self._handle(event)
+            elif callable(event):
+                self._call(event)
+
+    def _handle(self, event: BatchReceived) -> None:
+        try:
+            delivered, rejected = self._deliver(event)
+        except DecodeError as error:
+            delivered, rejected = 0, {error.reason: event.n_rec or 1}
+        except Exception:  # noqa: BLE001  # the root of the loop: a batch is answered for, always
+            delivered, rejected = 0, {Reason.CODEC: event.n_rec or 1}
+        self._on_handled(event, delivered, rejected)
+        for reason, count in rejected.items():
+            self._diagnostics.on_rejected(count, reason)
+
+    def _deliver(self, event: BatchReceived) -> tuple[int, Mapping[str, int]]:
+        batch = decode_payload(event.codec, event.body, self._limits)
+        if event.n_rec and len(batch) + batch.malformed > event.n_rec:
+            raise DecodeError(Reason.RECORD_COUNT)
+        outcome = self._reemitter.deliver(records(batch, _provenance(event)))
+        if self._after_batch is not None:
+            self._finish_batch(self._after_batch, outcome, len(batch))
+        self.filtered += outcome.filtered
+        self.handler_errors += outcome.errors
+        if outcome.error is not None:
+            self._diagnostics.on_handler_errors(outcome.errors, outcome.error)
+        return len(batch), {Reason.BAD_RECORD: batch.malformed} if batch.malformed else {}
+
+    def _call(self, function: Callable[[], None]) -> None:
+        try:
+            function()
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # the caller's function
+            self._diagnostics.on_handler_errors(1, error)
+
+    def _finish_batch(
+        self, after_batch: Callable[[], None], outcome: Outcome, delivered: int
+    ) -> None:
+        try:
+            after_batch()
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever an output raises
+            outcome.errors, outcome.error = delivered - outcome.filtered, error
+
+
+def _provenance(event: BatchReceived) -> dict[str, object]:
+    """Where the records came from; no field of theirs can say otherwise."""
+    return {
+        "remote_addr": address_text(event.address),
+        "received": event.wall,
+        "authenticated": event.key_id != 0,
+    }
