@@ -103,6 +103,7 @@ class TextFormatter(logging.Formatter):
         super().__init__(pattern)
         self._pattern = pattern
         self._clean: Callable[[str], str] = str if raw else escape
+        self._ends_with_message = pattern.endswith("%(message)s")
         self._has_time = self.usesTime()
         self._second = -1
         self._second_text = ""
@@ -114,10 +115,22 @@ class TextFormatter(logging.Formatter):
         values["message"] = record.getMessage()
         if self._has_time:
             values["asctime"] = self._time(record)
-        line = str(self._pattern_for(record.levelno) % _Values(values, self._clean))
+        end = self._line_end(values)
+        line = str(self._pattern_for(record.levelno) % _Values(values, self._clean)) + end
         if record.exc_info or record.exc_text or record.stack_info:
             line += self._below(record)
         return line
+
+    def _line_end(self, values: dict[str, Any]) -> str:
+        """The carriage return of a line from a file that ends its lines with two characters.
+
+        At the very end of a line it can overwrite nothing, and a file comes out as it went in.
+        """
+        message = values["message"]
+        if not message.endswith("\r") or not self._ends_with_message:
+            return ""
+        values["message"] = message[:-1]
+        return "\r"
 
     def _time(self, record: logging.LogRecord) -> str:
         """Local time to the millisecond; the text of the latest second is kept."""

@@ -1,0 +1,19 @@
+"""What does `python -m batchudp_handler` run?  `batchudp-receive`, or with `send` the other one."""
+
+from __future__ import annotations
+
+import sys
+
+from batchudp_handler.cli import receive, send
+
+
+def main() -> int:
+    """Run the script that the first argument names."""
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["send"]:
+        return send.main(arguments[1:])
+    return receive.main(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
