@@ -130,6 +130,10 @@ class AcknowledgedDelivery:
         self._refusals: deque[float] = deque(maxlen=AWAY_AFTER_REFUSALS)
         self._blocked_until = float("-inf")
 
+        # the SYNCs that answered a challenge, for a first sample of the round trip
+        self._introductions = 0
+        self._introduced_at = 0.0
+
         self._unsettled_rejections = 0
         self._buffer_dropped = 0
         self._dropped_numbered = 0
@@ -523,6 +527,9 @@ class AcknowledgedDelivery:
 
     def _on_sync_sent(self, now: float) -> None:
         self._sync.on_sent(now)
+        if self._peer.is_new:
+            self._introductions += 1
+            self._introduced_at = now
         if self._is_saying_goodbye and self.state is State.OPEN:
             self._goodbyes += 1
             self._timer_base = now
@@ -589,6 +596,7 @@ class AcknowledgedDelivery:
         if verdict is Verdict.NEW_RECEIVER:
             # counted here and not at its first ACK, which it may not live to send
             self._count_resent()
+            self._introductions = 0
         if ack.receiver_epoch != self._peer.epoch:
             self.state = State.SYNCING
             self._probes.clear()
@@ -607,6 +615,8 @@ class AcknowledgedDelivery:
         self._counters.acks_received += 1
         self._on_heard()
         if verdict is Verdict.NEW_RECEIVER:
+            if self._introductions == 1:  # Karn's rule; only the SYNC can have caused this answer
+                self.rtt.add_sample(now - self._introduced_at)
             self._begin_with_receiver(ack)
         elif self._peer.has_forgotten(ack):
             self._count_resent()

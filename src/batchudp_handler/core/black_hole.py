@@ -2,8 +2,10 @@
 
 Where a router drops what is too large and the message that says so is lost as well (RFC 4821,
 RFC 8899), large datagrams are never acked while SYNCs of 128 bytes are answered. After a number of
-large transmissions, answers and seconds without one large datagram acked, the size that every
-path carries is used.
+rounds in which large datagrams were sent, and some answers, and some time without one of them
+acked, the size that every path carries is used.
+
+Rounds are counted and not datagrams, because one burst of loss may swallow many at once.
 """
 
 from __future__ import annotations
@@ -13,8 +15,10 @@ __all__ = ["BASE_SIZE", "BlackHoleDetector"]
 BASE_SIZE = 1200
 """Bytes: RFC 8899's BASE_PLPMTU, and what QUIC relies on."""
 
-MIN_TRANSMISSIONS = 12
-"""At 50 % loss, one run in 4,096 of so many transmissions is lost as a whole."""
+MIN_ROUNDS = 9
+"""At 50 % loss and two probes each, one run in 2**18 of so many rounds is lost as a whole."""
+ROUND = 0.01
+"""Seconds: transmissions closer together than this are one round."""
 MIN_ANSWERS = 3
 MIN_TIME = 2.0
 
@@ -23,35 +27,39 @@ class BlackHoleDetector:
     """Counts what was sent large and what came back since a large datagram was acked."""
 
     def __init__(self) -> None:
-        self._transmissions = 0
+        self._rounds = 0
         self._answers = 0
         self._since = 0.0
+        self._latest = 0.0
 
     def on_sent(self, size: int, now: float) -> None:
         """Note a transmission."""
         if size <= BASE_SIZE:
             return
-        if not self._transmissions:
+        if not self._rounds:
             self._since = now
             self._answers = 0
-        self._transmissions += 1
+        elif now - self._latest < ROUND:
+            return
+        self._latest = now
+        self._rounds += 1
 
     def on_answer(self, *, is_full: bool) -> None:
         """Note an answer; a receiver that is full may refuse datagrams of any size."""
         if is_full:
-            self._transmissions = 0
+            self._rounds = 0
         else:
             self._answers += 1
 
     def on_acked(self, size: int) -> None:
         """Note a datagram that arrived."""
         if size > BASE_SIZE:
-            self._transmissions = 0
+            self._rounds = 0
 
     def is_suspected(self, now: float) -> bool:
         """Say whether to fall back to `BASE_SIZE`."""
         return (
-            self._transmissions >= MIN_TRANSMISSIONS
+            self._rounds >= MIN_ROUNDS
             and self._answers >= MIN_ANSWERS
             and now - self._since >= MIN_TIME
         )

@@ -52,6 +52,11 @@ class Peer:
         self._candidate = 0
         self._left: deque[int] = deque(maxlen=REMEMBERED_EPOCHS)
 
+    @property
+    def is_new(self) -> bool:
+        """Say whether a challenge was taken up whose receiver has not answered yet."""
+        return self._candidate != 0
+
     def on_challenge(self, ack: Ack) -> Verdict:
         """Take the cookie of a CHALLENGE, unless a receiver sent it that is gone."""
         if ack.receiver_epoch in self._left:

@@ -28,8 +28,8 @@ GRANULARITY = 0.010
 MIN_BACKOFF_CAP = 0.5
 """Seconds: on a fast path the doubled timeout may at least grow to this."""
 
-UNKNOWN_RTT_CAP = 10.0
-"""Seconds: the cap while no round trip has been measured, as for the handshake."""
+UNKNOWN_RTT_CAP = 3.0
+"""Seconds: the cap while no round trip has been measured."""
 
 TIME_THRESHOLD = 1.125
 """In round trips (RFC 9002 section 6.1.2): later than this, and overtaken, means lost."""

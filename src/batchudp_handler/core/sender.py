@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from batchudp_handler.core.acknowledged import AcknowledgedDelivery
 from batchudp_handler.core.batch import BatchHeader
+from batchudp_handler.core.encoders import encoder_for
 from batchudp_handler.core.errors import ConfigError
 from batchudp_handler.core.one_way import OneWayDelivery
 from batchudp_handler.core.outgoing import BaselineStream, OutgoingStream
@@ -51,6 +52,9 @@ class SenderSettings:
     max_retries: int = 3
     """One-way: how often a datagram is tried again that the socket refused."""
     seal: Seal = CHECKSUM
+    own_seal: Seal | None = None
+    """What opens the sender's own datagrams (a key's `receiver`), to cut them smaller; None: the
+    same as `seal`, which will do for the checksum."""
     acknowledged: bool = False
     max_retained_bytes: int = 8 << 20
     """Acknowledged: sealed and unconfirmed datagrams in memory."""
@@ -103,7 +107,7 @@ class SenderProtocol:
             self._stream = BaselineStream()
         else:
             self._stream = OutgoingStream(
-                stream_id, settings.seal, acknowledged=settings.acknowledged
+                stream_id, settings.seal, settings.own_seal, acknowledged=settings.acknowledged
             )
         self._size = settings.max_datagram_size
         self._splitter = Splitter(
@@ -369,6 +373,4 @@ class SenderProtocol:
 def _encoder(settings: SenderSettings) -> Encoder:
     if settings.encoder is not None:
         return settings.encoder
-    from batchudp_handler.core.encoders import encoder_for
-
     return encoder_for(settings.encoding, settings.header, compress=settings.compress)

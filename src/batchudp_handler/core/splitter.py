@@ -181,7 +181,7 @@ class Splitter:
 
     def _learn(self, count: int, size: int) -> None:
         """Remember how well a batch packed, unless it was small for want of records."""
-        if count < len(self) or size > WORTH_GROWING * self._room:
+        if count >= self.full_batch or size > WORTH_GROWING * self._room:
             self._bytes_per_record = max(size / count, 0.01)
 
     def _take(
