@@ -1,4 +1,4 @@
-"""What does `python -m batchudp_handler` run?  `batchudp-receive`, or with `send` the other one."""
+"""What does `python -m batchudp_handler` run?  `batchudp-receive`, or with `send` the other."""
 
 from __future__ import annotations
 

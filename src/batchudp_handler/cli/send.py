@@ -136,7 +136,7 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str]) -> Loaded:
     path = first["config"].value
     document = read_document(path) if isinstance(path, str) else {}
     table = section(document, "send", known_names([HandlerConfig, SendConfig]))
-    origins = {
+    origins: dict[type, dict[str, Origin]] = {
         each: resolve(each, flags=flags, environ=environ, document=table, document_name=str(path))
         for each in (HandlerConfig, SendConfig)
     }

@@ -35,7 +35,7 @@ class Pace:
     def __init__(self, rate: float) -> None:
         self._rate = rate
         self._per_step = max(1, int(rate * BURST_SECONDS))
-        self._left = self._per_step
+        self._left = self._per_step - 1
         self._next_step = time.monotonic()
 
     def wait(self) -> None:
@@ -122,15 +122,19 @@ def line_records(lines: Iterator[str], *, name: str, levelno: int) -> Iterator[l
 
 
 def generate_samples(log: logging.Logger, *, rate: float, run_time: float) -> None:
-    """Log made-up records at a rate, for a time; 0: until a signal ends it."""
+    """Log made-up records at a rate, for a time; 0: until a signal ends it.
+
+    As many as rate and time say, or fewer where the machine is too slow for them.
+    """
     chance = random.Random()
     pace = Pace(rate)
     until = time.monotonic() + run_time if run_time else float("inf")
+    most = max(1, round(rate * run_time)) if run_time else float("inf")
     number = 0
-    while time.monotonic() < until:
-        pace.wait()
+    while number < most and time.monotonic() < until:
         _log_sample(log, number, chance)
         number += 1
+        pace.wait()
 
 
 def _log_sample(log: logging.Logger, number: int, chance: random.Random) -> None:
