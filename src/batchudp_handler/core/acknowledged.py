@@ -11,10 +11,6 @@ blocked is never the only one with a timer. Three timers run while the stream is
 timer (a datagram that was overtaken becomes overdue), the probe timer (no progress for a while)
 and the heartbeat.
 
-The probe timer's backoff starts again with progress, not with any answer: a receiver whose
-handlers are slow does answer, and would be probed a hundred times a second. Silence is counted
-apart, because it decides when the receiver is away.
-
 Records are settled where the floor passes them. What is given up in between (expired, cut again
 for a smaller path, lost from the spool) keeps its number until the floor reaches it, and SYNC
 tells the receiver not to wait.
@@ -30,6 +26,7 @@ from batchudp_handler.core.black_hole import BASE_SIZE, BlackHoleDetector
 from batchudp_handler.core.congestion import CongestionController
 from batchudp_handler.core.errors import DecodeError, Reason
 from batchudp_handler.core.peer import Peer, Verdict
+from batchudp_handler.core.probe_timer import ProbeTimer
 from batchudp_handler.core.retry import SendFailure, backoff
 from batchudp_handler.core.rtt import RttEstimator
 from batchudp_handler.core.send_window import (
@@ -54,9 +51,6 @@ if TYPE_CHECKING:
 
 __all__ = ["AcknowledgedDelivery", "State"]
 
-AWAY_AFTER_PROBES = 5
-AWAY_AFTER_SILENCE = 5.0
-"""Both: at 50 % loss three probes in a row often get no answer."""
 AWAY_AFTER_REFUSALS = 3
 REFUSALS_WITHIN = 1.0
 
@@ -119,11 +113,7 @@ class AcknowledgedDelivery:
         self._previous: RetainedDatagram | None = None
         self._probes: deque[RetainedDatagram] = deque()
 
-        # the probe timer, and the silence that makes the receiver away
-        self._timer_base = 0.0
-        self._expiries = 0
-        self._silent_expiries = 0
-        self._waiting_since: float | None = None
+        self._timer = ProbeTimer(self.rtt)
 
         # the socket's refusals
         self._failures = 0
@@ -424,7 +414,7 @@ class AcknowledgedDelivery:
         """Return when the lack of progress becomes suspicious."""
         if not (self.window.in_flight or self._waits_for_answer):
             return None
-        return self._timer_base + self.rtt.probe_timeout(self._expiries)
+        return self._timer.time
 
     @property
     def _waits_for_answer(self) -> bool:
@@ -463,10 +453,8 @@ class AcknowledgedDelivery:
             self._sync.soon(now)
 
     def _on_probe_timeout(self, now: float) -> None:
-        self._timer_base = now
-        self._expiries += 1
-        self._silent_expiries += 1
-        if self._is_silent(now):
+        self._timer.on_expired(now)
+        if self._timer.is_silent(now):
             self._go_away(now)
             return
         if self._black_hole.is_suspected(now):
@@ -476,15 +464,8 @@ class AcknowledgedDelivery:
             return
         # a receiver without room would only drop two
         self._probes.extend(self.window.oldest_unheld(PROBED if self._peer.credit else 1))
-        if not self._probes or self._silent_expiries % 2 == 0:
+        if not self._probes or self._timer.silent_expiries % 2 == 0:
             self._sync.soon(now)
-
-    def _is_silent(self, now: float) -> bool:
-        return (
-            self._silent_expiries >= AWAY_AFTER_PROBES
-            and self._waiting_since is not None
-            and now - self._waiting_since > AWAY_AFTER_SILENCE
-        )
 
     def _detect_lost(self, now: float) -> None:
         lost = self.window.detect_lost(now, self.rtt.loss_delay)
@@ -506,8 +487,7 @@ class AcknowledgedDelivery:
         """Note that the network took the datagram."""
         counters = self._counters
         counters.datagrams_sent += 1
-        if self._waiting_since is None:
-            self._waiting_since = now
+        self._timer.on_sent(now)
         if self._outstanding_sync is not None:
             counters.bytes_sent += len(self._outstanding_sync)
             counters.syncs_sent += 1
@@ -519,7 +499,7 @@ class AcknowledgedDelivery:
         assert sent is not None, "nothing was to be sent"
         self._outstanding = None
         self._previous = sent
-        self._timer_base = now
+        self._timer.restart(now)
         counters.bytes_sent += sent.size
         counters.retransmissions += sent.sent_count > 0
         self._black_hole.on_sent(sent.size, now)
@@ -532,7 +512,7 @@ class AcknowledgedDelivery:
             self._introduced_at = now
         if self._is_saying_goodbye and self.state is State.OPEN:
             self._goodbyes += 1
-            self._timer_base = now
+            self._timer.restart(now)
 
     def on_send_failed(self, failure: SendFailure, now: float) -> None:
         """Note that the socket refused the datagram (TOO_BIG is `set_max_datagram_size`)."""
@@ -645,8 +625,7 @@ class AcknowledgedDelivery:
         self.congestion.reset()
 
     def _on_heard(self) -> None:
-        self._waiting_since = None
-        self._silent_expiries = 0
+        self._timer.on_heard()
         self._failures = 0
         self._refusals.clear()
 
@@ -663,8 +642,7 @@ class AcknowledgedDelivery:
     def _learn(self, outcome: AckOutcome, in_flight: int, now: float) -> None:
         """Take round-trip time and window from what was acked."""
         if outcome.progress:
-            self._expiries = 0
-            self._timer_base = now
+            self._timer.on_progress(now)
         newest = outcome.newest
         if newest is None:
             return
@@ -709,8 +687,7 @@ class AcknowledgedDelivery:
             self.congestion.reset()
         self.state = State.OPEN
         self.wants_new_socket = False
-        self._expiries = 0
-        self._timer_base = now
+        self._timer.on_progress(now)
         self._blocked_until = float("-inf")
         self._sync.beat(now)
 
@@ -759,7 +736,7 @@ class AcknowledgedDelivery:
                 self._drop_numbered(cause, part.records)
                 self.window.abandon(part)
         if self.state is State.OPEN:
-            self._sync.by(self._timer_base)
+            self._sync.by(float("-inf"))
 
     def _numbers_of_group(self, datagram: RetainedDatagram) -> range:
         """Return the numbers that carry the same records: neighbours with the same ordinal."""

@@ -103,6 +103,8 @@ class OneWayDelivery:
         self._last_sync = 0.0
         self._idle_syncs = 0
         self._goodbyes: int | None = None
+        self._unsent = 0
+        """Sealed records that have not been sent for the first time."""
         self._dropped_numbered = 0
         """Records that the receiver finds missing by itself."""
 
@@ -173,6 +175,7 @@ class OneWayDelivery:
             count = len(group.snapshots)
             sealed = self._stream.seal_group(group.codec, group.bodies, count, now)
             batch = _Batch(sealed, group.snapshots)
+            self._unsent += count
             last = len(sealed.datagrams) - 1
             for index, data in enumerate(sealed.datagrams):
                 self._waiting.append(_Datagram(data, batch, is_last=index == last))
@@ -234,6 +237,7 @@ class OneWayDelivery:
         sent.batch.is_touched = True
         if sent.is_last and not sent.batch.is_counted:
             sent.batch.is_counted = True
+            self._unsent -= sent.batch.group.n_rec
             counters.sent += sent.batch.group.n_rec
         self._idle_syncs = 0
         if self._sync_at is not None:
@@ -320,6 +324,8 @@ class OneWayDelivery:
             batch.is_gone = True
             if batch.is_counted:
                 self._counters.sent -= batch.group.n_rec
+            else:
+                self._unsent -= batch.group.n_rec
             is_retracted &= not batch.is_touched and self._stream.retract(batch.group)
         return is_retracted
 
@@ -356,5 +362,4 @@ class OneWayDelivery:
     @property
     def pending_records(self) -> int:
         """Records that were accepted and are neither sent nor counted otherwise."""
-        unfinished = [batch for batch in self._unfinished() if not batch.is_counted]
-        return len(self._splitter) + sum(batch.group.n_rec for batch in unfinished)
+        return len(self._splitter) + self._unsent
