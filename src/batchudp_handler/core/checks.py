@@ -46,6 +46,11 @@ class Checks:
             return None
         return self._cut(value, longest or self.limits.name_characters)
 
+    def word(self, value: object) -> str:
+        """A name; the word that would have been printed for it if it is none."""
+        name = self.name(value)
+        return str(None) if name is None else name
+
     def text(self, value: object) -> str | None:
         """A text that is short enough, cut if need be; None if it is no text."""
         if value.__class__ is not str:

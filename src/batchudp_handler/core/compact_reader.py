@@ -126,7 +126,7 @@ class _Reader:
             check.name(filename),
             check.name(module),
             check.integer(lineno) or 0,
-            check.name(function) or str(None),
+            check.word(function),
         )
         if None in site[:6] or not self._is_template(template, nargs):
             return None
@@ -150,9 +150,9 @@ class _Reader:
         hops = check.integer(hops) or 0
         return (
             check.integer(process) or 0,
-            check.name(process_name) or str(None),
+            check.word(process_name),
             check.integer(thread) or 0,
-            check.name(thread_name) or str(None),
+            check.word(thread_name),
             check.name(task_name),
             check.name(hostname),
             min(max(hops, 0), 255),

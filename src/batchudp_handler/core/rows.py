@@ -210,14 +210,15 @@ class _Reader:
         check = self._checks
         pathname = check.name(entry.get("pathname"), check.limits.path_characters) or ""
         filename, module = filename_and_module(pathname)
+        name = check.name(_first(entry, NAME))
         return (
-            check.name(_first(entry, NAME)) or "root",
+            "root" if name is None else name,
             *_level(entry, check),
             pathname,
             check.name(entry.get("filename")) or filename,
             check.name(entry.get("module")) or module,
             check.integer(entry.get("lineno")) or 0,
-            self._word(entry, "funcName"),
+            check.word(entry.get("funcName", "")),
         )
 
     def _read_origin(self, entry: dict[str, Any]) -> tuple[Any, ...]:
@@ -225,17 +226,13 @@ class _Reader:
         hops = check.integer(entry.get("hops")) or 0
         return (
             check.integer(entry.get("process")) or 0,
-            self._word(entry, "processName"),
+            check.word(entry.get("processName", "")),
             check.integer(entry.get("thread")) or 0,
-            self._word(entry, "threadName"),
+            check.word(entry.get("threadName", "")),
             check.name(entry.get("taskName")),
             check.name(_first(entry, HOST)),
             min(max(hops, 0), 255),
         )
-
-    def _word(self, entry: dict[str, Any], key: str) -> str:
-        """A name; where it is null, what would have been printed for it."""
-        return self._checks.name(entry.get(key, "")) or str(None) * (key in entry)
 
     def _fields(self, entry: dict[str, Any]) -> dict[str, Any]:
         """Extras, said in `extra` or beside it, and the texts of exception and stack."""
@@ -270,7 +267,7 @@ def _level(entry: Mapping[str, JSON], check: Checks) -> tuple[int, str]:
     if number is None:
         number = LEVELS.get((name or "").lower().strip(), INFO)
         name = LEVEL_NAMES[number] if not name or name.lower().strip() in LEVELS else name
-    return number, name or LEVEL_NAMES.get(number, f"Level {number}")
+    return number, LEVEL_NAMES.get(number, f"Level {number}") if name is None else name
 
 
 def _is_digits(value: JSON) -> TypeGuard[str]:

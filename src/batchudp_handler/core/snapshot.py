@@ -19,7 +19,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from batchudp_handler.core.batch import Snapshot
-from batchudp_handler.core.safe import cut, guarded, json_safe
+from batchudp_handler.core.safe import cut, guarded, json_safe, number_text
 from batchudp_handler.core.template import SCALARS, fallback_text
 
 if TYPE_CHECKING:
@@ -86,10 +86,9 @@ _plain_get_message = logging.LogRecord.getMessage
 # Attributes that formatters and our own receiver add; not extras of the user.
 _FORMATTED = frozenset(("message", "asctime"))
 _ADDED = _FORMATTED | {"remote_addr", "received", "authenticated", "hops"}
-_SPECIAL = _ADDED | {"hostname"}
 
 # What an extra from the network may not be called: it gets an underscore behind its name.
-_RESERVED = _STANDARD | _SPECIAL | {"getMessage"}
+_RESERVED = _STANDARD | _ADDED | {"hostname", "getMessage"}
 _ATTRIBUTE_NAME = re.compile(r"[^\W\d_][\w.-]{0,63}")
 
 
@@ -158,7 +157,15 @@ def render(snapshot: Snapshot) -> str:
     try:
         return template % values  # type: ignore[no-any-return]  # str % tuple of scalars
     except Exception:  # noqa: BLE001  # a user's format string that does not fit its arguments
-        return fallback_text(template, f"({', '.join([guarded(repr, v) for v in values])})")
+        return fallback_text(template, _shown(values))
+
+
+def _shown(values: tuple[Any, ...]) -> str:
+    try:
+        return repr(values)
+    except ValueError:  # an int of more digits than CPython prints
+        texts = [number_text(value) if value.__class__ is int else repr(value) for value in values]
+        return f"({', '.join(texts)})"
 
 
 def _message(record: logging.LogRecord) -> str:
@@ -187,29 +194,28 @@ def _exception_text(
 def _additions(attributes: dict[str, Any]) -> tuple[dict[str, JSON] | None, str | None, int]:
     """Extras, and the host name and hops of a record that came over the network."""
     names = [*attributes][_STANDARD_LENGTH:]
-    if not _STANDARD.isdisjoint(names):  # built in another order than LogRecord builds it
-        names = [name for name in attributes if name not in _STANDARD]
-    if _SPECIAL.isdisjoint(names):
-        return _extras(attributes, names), None, 0
-    hostname = attributes.get("hostname")
-    shipped = attributes.get("hops") if "received" in attributes else None
-    hops = shipped if shipped.__class__ is int else 0
-    hidden = _ADDED if hops else _FORMATTED
-    names = [name for name in names if name not in hidden and name != "hostname"]
-    extras = _extras(attributes, names)
-    return extras, None if hostname is None else _text(hostname), hops
-
-
-def _extras(attributes: dict[str, Any], names: list[str]) -> dict[str, JSON] | None:
-    if len(names) > MAX_EXTRAS:
-        omitted = len(names) - MAX_EXTRAS + 1
-        extras = {name: attributes[name] for name in names[: MAX_EXTRAS - 1]}
-        extras["omitted_extras"] = omitted
-    else:
-        extras = {name: attributes[name] for name in names}
+    if not _RESERVED.isdisjoint(names) or len(names) > MAX_EXTRAS:
+        return _odd_additions(attributes)
+    extras = {name: attributes[name] for name in names}
     if not SCALARS.issuperset(map(type, extras.values())):
         extras = {name: json_safe(value) for name, value in extras.items()}
-    return extras or None
+    return extras, None, 0
+
+
+def _odd_additions(attributes: dict[str, Any]) -> tuple[dict[str, JSON] | None, str | None, int]:
+    """The same for attributes that are not all extras, or are too many."""
+    shipped = attributes.get("hops") if "received" in attributes else None
+    hops = shipped if shipped.__class__ is int else 0
+    hidden = _STANDARD | (_ADDED if hops else _FORMATTED) | {"hostname"}
+    names = [name for name in attributes if name not in hidden]
+    omitted = len(names) - MAX_EXTRAS
+    if omitted > 0:
+        del names[MAX_EXTRAS - 1 :]
+    extras = {name: json_safe(attributes[name]) for name in names}
+    if omitted > 0:
+        extras["omitted_extras"] = omitted + 1
+    hostname = attributes.get("hostname")
+    return extras or None, None if hostname is None else _text(hostname), hops
 
 
 def _completed(record: logging.LogRecord) -> logging.LogRecord:
