@@ -202,7 +202,15 @@ def _parse_magic(datagram: bytes) -> Baseline:
         raise DecodeError(Reason.UNSUPPORTED_VERSION)
     if flags & ~BASELINE_ZLIB:
         raise DecodeError(Reason.UNSUPPORTED_FLAGS)
+    if flags & BASELINE_ZLIB and (len(datagram) < 5 or not _is_zlib(datagram[3], datagram[4])):
+        # so that a version 1 header with its top bit flipped is not taken for a baseline form
+        raise DecodeError(Reason.MALFORMED, "no zlib stream")
     return Baseline(flags & BASELINE_ZLIB, datagram[3:])
+
+
+def _is_zlib(method: int, flags: int) -> bool:
+    """Whether two bytes can begin a zlib stream (RFC 1950: method 8, a multiple of 31)."""
+    return method & 0x0F == 8 and (method << 8 | flags) % 31 == 0
 
 
 def encode_baseline(baseline: Baseline) -> bytes:
