@@ -114,7 +114,7 @@ def test_a_resolver_that_hangs_holds_nothing_up(monkeypatch: pytest.MonkeyPatch)
     answer = threading.Event()
     asked = []
 
-    def hang(host: str, *args: object, flags: int = 0, **options: object) -> list[object]:
+    def hang(host: bytes, *args: object, flags: int = 0, **options: object) -> list[object]:
         if flags:
             raise socket.gaierror(socket.EAI_NONAME, "not a number")
         asked.append(host)
@@ -128,7 +128,7 @@ def test_a_resolver_that_hangs_holds_nothing_up(monkeypatch: pytest.MonkeyPatch)
         assert not any(transport.open(float(second)) for second in range(60))
         transport.close()
         assert time.monotonic() - began < 0.5
-        wait_until(lambda: asked == ["slow.example"])
+        wait_until(lambda: asked == [b"slow.example"])
     finally:
         answer.set()
 

@@ -29,7 +29,10 @@ def look_up(host: str, port: int, flags: int = 0) -> list[Address]:
     """The addresses of a host, IPv4 first: a receiver on 0.0.0.0 does not hear IPv6."""
     if host.startswith(UNIX):
         return [(socket.AF_UNIX, host.removeprefix(UNIX))]
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM, flags=flags)
+    # As text, even an ASCII name makes Python import its IDNA codec; a child that is forked while
+    # that goes on never gets the codec, and could not look up anything.
+    name = host.encode("ascii") if host.isascii() else host
+    found = socket.getaddrinfo(name, port, type=socket.SOCK_DGRAM, flags=flags)
     addresses = dict.fromkeys((int(family), address) for family, _, _, _, address in found)
     return sorted(addresses, key=lambda pair: pair[0] != socket.AF_INET)
 
