@@ -82,6 +82,11 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+def address_of(receiver: BatchUDPReceiver) -> tuple[str, int]:
+    host, port = receiver.address[:2]
+    return str(host), int(port)
+
+
 def run(program: str, *arguments: str) -> None:
     """Run a program to its normal end."""
     command = [sys.executable, "-W", "error", "-c", program, *arguments]
@@ -109,7 +114,7 @@ def test_the_caller_does_not_wait() -> None:
 
 def test_a_full_buffer_is_counted(receiver: BatchUDPReceiver, far: Collector) -> None:
     """What a small buffer drops is counted here, and told to the receiver."""
-    handler = BatchUDPHandler(*receiver.address[:2], capacity=5, overflow="drop_newest")
+    handler = BatchUDPHandler(*address_of(receiver), capacity=5, overflow="drop_newest")
     log = logger_with(handler)
 
     for number in range(20_000):
@@ -127,7 +132,7 @@ def test_a_full_buffer_is_counted(receiver: BatchUDPReceiver, far: Collector) ->
 
 def test_loss_is_counted(receiver: BatchUDPReceiver, far: Collector) -> None:
     """Of datagrams that a third of the time do not arrive, the receiver knows how many records."""
-    with FaultProxy(receiver.address[:2], Scenario.steady(seed=7)) as proxy:
+    with FaultProxy(address_of(receiver), Scenario.steady(seed=7)) as proxy:
         handler = BatchUDPHandler(*proxy.address, max_datagram_size=600)
         log = logger_with(handler)
         log.info("record %d", 0)
@@ -160,7 +165,7 @@ def passed_or_lost(proxy: FaultProxy) -> int:
 def test_repeated_and_reordered_datagrams(receiver: BatchUDPReceiver, far: Collector) -> None:
     """Whatever the network repeats or turns around, each record is delivered once."""
     faults = Faults(duplicate=0.5, copies=3, reorder=0.5, reorder_delay=0.02)
-    with FaultProxy(receiver.address[:2], Scenario.steady(faults, seed=3)) as proxy:
+    with FaultProxy(address_of(receiver), Scenario.steady(faults, seed=3)) as proxy:
         handler = BatchUDPHandler(*proxy.address, max_datagram_size=600)
         log = logger_with(handler)
         for number in range(3_000):
@@ -184,7 +189,7 @@ def test_the_end_of_the_program(receiver: BatchUDPReceiver, far: Collector) -> N
         for number in range(1_000):
             logging.info("record %d", number)
         """,
-        "{}:{}".format(*receiver.address),
+        "{}:{}".format(*address_of(receiver)),
     )
 
     wait_for(lambda: len(far.records) == 1_000)
@@ -208,7 +213,7 @@ def test_fork(receiver: BatchUDPReceiver, far: Collector) -> None:
         if child:
             os.waitpid(child, 0)
         """,
-        "{}:{}".format(*receiver.address),
+        "{}:{}".format(*address_of(receiver)),
     )
 
     wait_for(lambda: len(far.records) >= 300)
@@ -221,7 +226,7 @@ def test_fork(receiver: BatchUDPReceiver, far: Collector) -> None:
 
 def test_a_handler_that_raises(receiver: BatchUDPReceiver, far: Collector) -> None:
     """A handler on the far side that raises is counted, and the next records arrive."""
-    handler = BatchUDPHandler(*receiver.address[:2])
+    handler = BatchUDPHandler(*address_of(receiver))
     log = logger_with(handler)
 
     log.error("good %d", 1)
@@ -256,11 +261,11 @@ def test_hostile_datagrams(receiver: BatchUDPReceiver, far: Collector) -> None:
     """Garbage, bombs and pickles are refused and counted, and good records still arrive."""
     loggers = len(logging.Logger.manager.loggerDict)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as attacker:
-        attacker.connect(receiver.address[:2])
+        attacker.connect(address_of(receiver))
         for datagram in hostile():
             attacker.send(datagram)
         attacker.send(b'{"name": "' + b"a." * 10_000 + b'", "message": "long name"}')
-    handler = BatchUDPHandler(*receiver.address[:2])
+    handler = BatchUDPHandler(*address_of(receiver))
     logger_with(handler).error("still here")
     handler.close()
 
@@ -274,7 +279,7 @@ def test_hostile_datagrams(receiver: BatchUDPReceiver, far: Collector) -> None:
 
 def test_records_arrive_as_they_were(receiver: BatchUDPReceiver, far: Collector) -> None:
     """A formatter that shows everything prints the same on both sides."""
-    handler, near = BatchUDPHandler(*receiver.address[:2]), Collector()
+    handler, near = BatchUDPHandler(*address_of(receiver)), Collector()
     log = logger_with(handler)
     log.addHandler(near)
 
@@ -290,8 +295,8 @@ def test_records_arrive_as_they_were(receiver: BatchUDPReceiver, far: Collector)
     names = (
         "asctime levelname levelno pathname filename module lineno funcName process processName"
     )
-    names += " thread threadName created msecs message"
-    style = " ".join(f"{{{name}}}" for name in names.split())
+    names += " thread threadName msecs message"
+    style = " ".join(f"{{{name}}}" for name in names.split()) + " {created:.6f}"
     formatter = logging.Formatter(style, style="{")
     assert [formatter.format(r) for r in far.records] == [
         formatter.format(r) for r in near.records
