@@ -182,8 +182,15 @@ def test_the_plugin_offers_the_fixture(pytester: pytest.Pytester) -> None:
             assert log_receiver.has_record(level="ERROR", match="tea$", logger="shop")
         """
     )
-    result = pytester.runpytest_subprocess("-p", "batchudp_handler.testing.plugin")
+    result = pytester.runpytest_subprocess()
     result.assert_outcomes(passed=1)
+
+
+def test_the_example(pytester: pytest.Pytester, repository: Path) -> None:
+    """The tests that the documentation shows pass."""
+    pytester.copy_example(str(repository / "examples" / "testing"))
+    result = pytester.runpytest_subprocess("-W", "error")
+    result.assert_outcomes(passed=2)
 
 
 def test_the_plugin_costs_nothing_until_it_is_used(tmp_path: Path) -> None:

@@ -72,7 +72,9 @@ class LogReceiver:
         """
         if not isinstance(logger, logging.Logger):
             logger = logging.getLogger(logger)
-        handler = BatchUDPHandler(*self.address, **{"delivery": "acknowledged", **settings})
+        host, port = self.address
+        defaults = {"host": host, "port": port, "delivery": "acknowledged"}
+        handler = BatchUDPHandler(**{**defaults, **settings})
         logger.addHandler(handler)
         self._attached.append((logger, handler))
         return handler
