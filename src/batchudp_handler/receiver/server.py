@@ -185,8 +185,11 @@ class BatchUDPReceiver:
     # --- what programs use ---------------------------------------------------------------------
 
     @property
-    def address(self) -> Address:
-        """Where senders find this receiver: host and port, or `"unix:///path"`."""
+    def address(self) -> Any:
+        """Where senders find this receiver: host and port, or `"unix:///path"`.
+
+        As with `socket.getsockname`, what it is depends on the kind of socket.
+        """
         return self._address
 
     def stats(self) -> ReceiverStats:
