@@ -59,10 +59,14 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "transport": frozenset({"core"}),
     "spool": frozenset({"core"}),
     "flusher": frozenset({"core", "transport", "spool"}),
-    "handler": frozenset({"core", "config", "settings", "fork", "transport", "spool", "flusher"}),
+    "handler": frozenset(
+        {"core", "config", "settings", "fork", "keys", "transport", "spool", "flusher"}
+    ),
     # the receiving shell
     "keys": frozenset({"core"}),
     "receiver": frozenset({"core", "config", "settings", "keys"}),
+    # the ways past one machine
+    "engines": frozenset({"core", "config", "receiver"}),
     # what people start
     "": frozenset({"core", "config", "handler", "receiver", "signals"}),
     "testing": LIBRARY,
@@ -84,9 +88,15 @@ KNOWN_TO_BOTH = frozenset(
 ONLY_IN: Mapping[str, frozenset[str]] = {
     "socket": frozenset({"transport", "receiver", "testing", "cli"}),
     "selectors": frozenset({"transport", "receiver", "testing"}),
-    "threading": frozenset({"flusher", "handler", "receiver", "testing", "cli"}),
+    "threading": frozenset({"flusher", "handler", "receiver", "engines", "testing", "cli"}),
 }
 """Who owns a socket or a thread."""
+
+EXTRAS: Mapping[str, frozenset[str]] = {
+    "testing": frozenset({"pytest"}),
+    "engines": frozenset({"nats"}),
+}
+"""Rooms that are only entered by those who installed an extra."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,14 +270,9 @@ def test_the_environment_is_read_in_one_place(module: Module) -> None:
 @pytest.mark.parametrize("module", modules().values(), ids=by_name)
 def test_the_standard_library_is_enough(module: Module) -> None:
     """Importing the package needs nothing else; extras are imported inside functions."""
-    if module.room == "testing":
-        pytest.skip("the testing package is for people who have pytest")
-    foreign = {
-        name
-        for name in module.imports(top_level_only=True)
-        if name.partition(".")[0] not in sys.stdlib_module_names | {PACKAGE}
-    }
-    assert foreign == set()
+    known = sys.stdlib_module_names | {PACKAGE} | EXTRAS.get(module.room, frozenset())
+    imported = {name.partition(".")[0] for name in module.imports(top_level_only=True)}
+    assert imported - known == set()
 
 
 @pytest.mark.parametrize("module", modules().values(), ids=by_name)
