@@ -56,6 +56,9 @@ class Reason(StrEnum):
     TOO_MANY_RECORDS = "too_many_records"
     RECORD_COUNT = "record_count"
 
+    # what an engine would not store
+    ENGINE_REFUSED = "engine_refused"
+
     # one record of the batch
     BAD_RECORD = "bad_record"
     HANDLER_ERROR = "handler_error"

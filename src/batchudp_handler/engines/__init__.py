@@ -1,0 +1,1 @@
+"""Ways past one machine: engines that store batches between receivers."""

@@ -1,0 +1,215 @@
+"""How do batches get from a receiver's core into JetStream?
+
+    receiver core -> NatsForwarder -> JetStream; the sender's ack waits for the engine's
+
+A publish that fails is tried again until the engine takes it or this edge ends: what an edge did
+not confirm, its sender brings to another one, and the message id makes the engine keep one copy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+import nats.errors
+
+from batchudp_handler.core.codec import Codec, decode_payload
+from batchudp_handler.core.errors import DecodeError, Reason
+from batchudp_handler.core.events import BatchReceived
+from batchudp_handler.engines.client import CONNECT_DELAY, ENGINE_ERRORS, Connection, LoopThread
+from batchudp_handler.engines.message import message_from_batch
+from batchudp_handler.receiver.receive_socket import address_text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from batchudp_handler.core.events import Event
+    from batchudp_handler.core.limits import DecodeLimits
+    from batchudp_handler.engines.target import NatsTarget
+    from batchudp_handler.receiver.diagnostics import Diagnostics, ReceiveFailed
+
+    OnHandled = Callable[[BatchReceived, int, Mapping[str, int]], None]
+
+__all__ = ["NatsForwarder"]
+
+PUBLISHES_AT_ONCE = 256
+PUBLISH_TIMEOUT = 5.0
+RETRY_DELAY = (0.1, 2.0)
+"""Seconds before a failed publish is tried again: the first time, and at most."""
+TELL_SECONDS = 1.0
+
+
+class NatsForwarder:
+    """The worker of a stateless edge: batches go to JetStream instead of local loggers.
+
+    It stands where `ReceiveWorker` stands, with the same methods.
+
+    Args:
+        target: Where to.
+        limits: For baseline datagrams, which are decoded to know how many records they hold.
+        diagnostics: Where the receiver's own messages go.
+        on_handled: Called when the engine has confirmed a batch; the sender's ack may follow.
+        kernel_drops: The kernel's counter, which is watched.
+        create_stream: Create the stream if there is none; an existing one is never changed.
+    """
+
+    filtered = 0
+    handler_errors = 0
+
+    def __init__(
+        self,
+        target: NatsTarget,
+        *,
+        limits: DecodeLimits,
+        diagnostics: Diagnostics,
+        on_handled: OnHandled,
+        kernel_drops: Callable[[], int | None],
+        create_stream: bool = False,
+    ) -> None:
+        self.published = 0
+        """Batches that the engine took."""
+        self.duplicates = 0
+        """Of these, batches that the engine had already."""
+        self.retries = 0
+        self.duplicate_window: float | None = None
+        self._limits = limits
+        self._diagnostics = diagnostics
+        self._on_handled = on_handled
+        self._kernel_drops = kernel_drops
+        self._create_stream = create_stream
+        self._connection = Connection(target)
+        self._waiting: deque[Event | ReceiveFailed] = deque()
+        self._publishing: set[asyncio.Task[None]] = set()
+        self._is_finishing = False
+        self._runner = LoopThread("batchudp-forwarder", self._main)
+        self._arrived = asyncio.Event()
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether the engine answers; an edge that is not healthy confirms nothing."""
+        return self._connection.is_healthy and self.duplicate_window is not None
+
+    def start(self) -> None:
+        """Start the thread; it connects when the engine is there."""
+        self._runner.thread.start()
+
+    def put(self, events: Sequence[Event | ReceiveFailed]) -> None:
+        """Hand over events."""
+        self._waiting.extend(events)
+        self._runner.call(self._arrived.set)
+
+    def finish(self, timeout: float) -> bool:
+        """Let it publish what waits; False: it did not in time, and senders keep the rest."""
+        self._is_finishing = True
+        self._runner.call(self._arrived.set)
+        self._runner.thread.join(timeout)
+        if not self._runner.thread.is_alive():
+            return True
+        self._runner.call(self._cancel)
+        self._runner.thread.join(1.0)
+        return False
+
+    def tell(self, events: Sequence[Event | ReceiveFailed], *, closing: bool = False) -> None:
+        """Let the operator know, at a bounded rate."""
+        for event in events:
+            self._diagnostics.on_event(event)
+        self._diagnostics.on_kernel_drops(self._kernel_drops())
+        try:
+            self._diagnostics.tell(closing=closing)
+        except (Exception, SystemExit):  # noqa: BLE001  # a handler of the diagnostics logger
+            self.handler_errors += 1
+
+    def _cancel(self) -> None:
+        for task in asyncio.all_tasks(self._runner.loop):
+            task.cancel()
+
+    async def _main(self) -> None:
+        try:
+            await self._open()
+            while self._waiting or self._publishing or not self._is_finishing:
+                await self._take_waiting()
+                await self._pause()
+        except asyncio.CancelledError:
+            pass  # asked for by finish(): what is left was not confirmed
+        finally:
+            await self._connection.close()
+
+    async def _open(self) -> None:
+        """Connect; an engine that is away now may come."""
+
+        while not self._is_finishing:
+            try:
+                self.duplicate_window = await self._connection.open(
+                    create_stream=self._create_stream
+                )
+                return
+            except ENGINE_ERRORS as error:
+                await self._connection.close()
+                self._diagnostics.on_handler_errors(0, error)
+                self.tell(())
+                await asyncio.sleep(CONNECT_DELAY)
+
+    async def _pause(self) -> None:
+        patience = 0.02 if self._is_finishing else TELL_SECONDS
+        try:
+            await asyncio.wait_for(self._arrived.wait(), patience)
+        except TimeoutError:
+            self.tell(())
+        self._arrived.clear()
+
+    async def _take_waiting(self) -> None:
+        while self._waiting:
+            event = self._waiting.popleft()
+            if not isinstance(event, BatchReceived):
+                self.tell((event,))
+                continue
+            while len(self._publishing) >= PUBLISHES_AT_ONCE:
+                await asyncio.wait(self._publishing, return_when=asyncio.FIRST_COMPLETED)
+            task = self._runner.loop.create_task(self._forward(event))
+            self._publishing.add(task)
+            task.add_done_callback(self._published)
+
+    def _published(self, task: asyncio.Task[None]) -> None:
+        self._publishing.discard(task)
+        if self._is_finishing:
+            self._arrived.set()
+
+    async def _forward(self, batch: BatchReceived) -> None:
+        """Publish one batch, however long it takes, and answer for it once."""
+        try:
+            records = batch.n_rec or self._count(batch)
+            headers, body = message_from_batch(
+                batch, records=records, address=address_text(batch.address)
+            )
+            refused = await self._publish(headers, body)
+        except DecodeError as error:
+            records, refused = 1, error.reason
+        rejected: dict[str, int] = {} if refused is None else {refused: records}
+        self._on_handled(batch, 0 if rejected else records, rejected)
+        for reason, count in rejected.items():
+            self._diagnostics.on_rejected(count, reason)
+
+    def _count(self, batch: BatchReceived) -> int:
+        return len(decode_payload(Codec(batch.codec), batch.body, self._limits))
+
+    async def _publish(self, headers: dict[str, str], body: bytes) -> Reason | None:
+        """Publish until the engine confirms; a reason if it never will."""
+
+        target = self._connection.target
+        delay = RETRY_DELAY[0]
+        while True:
+            try:
+                answer = await self._connection.stream.publish(
+                    target.subject, body, timeout=PUBLISH_TIMEOUT, headers=dict(headers)
+                )
+            except nats.errors.MaxPayloadError:
+                return Reason.ENGINE_REFUSED
+            except ENGINE_ERRORS:
+                self.retries += 1
+                await asyncio.sleep(delay)
+                delay = min(2 * delay, RETRY_DELAY[1])
+            else:
+                self.published += 1
+                self.duplicates += bool(answer.duplicate)
+                return None

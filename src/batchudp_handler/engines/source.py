@@ -1,0 +1,189 @@
+"""How do batches get out of JetStream into local logging?
+
+JetStream -> NatsSource -> ReceiveWorker -> local loggers; then the engine is told
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from nats.js.api import ConsumerConfig
+
+from batchudp_handler.core.errors import DecodeError
+from batchudp_handler.engines.client import CONNECT_DELAY, ENGINE_ERRORS, Connection, LoopThread
+from batchudp_handler.engines.message import batch_from_message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from batchudp_handler.core.events import BatchReceived
+    from batchudp_handler.engines.target import NatsTarget
+
+__all__ = ["NatsSource"]
+
+FETCH_SIZE = 64
+FETCH_SECONDS = 0.5
+WAITING_LIMIT = 256
+"""Messages fetched whose handlers have not returned."""
+ACK_WAIT = 30.0
+"""Seconds after which JetStream gives an unconfirmed message to another consumer."""
+
+
+class NatsSource:
+    """Takes batches out of JetStream and gives each to a worker, once confirmed, never again.
+
+    Args:
+        target: Where from; all consumers with the same `durable` share the work.
+        deliver: Takes the batches, such as `ReceiveWorker.put`; who handled one calls
+            `on_handled`, and only then the engine is told.
+        create_stream: Create the stream if there is none.
+    """
+
+    def __init__(
+        self,
+        target: NatsTarget,
+        deliver: Callable[[Sequence[BatchReceived]], None],
+        *,
+        create_stream: bool = False,
+    ) -> None:
+        self.received = 0
+        """Messages that the engine gave out."""
+        self.redelivered = 0
+        """Of these, messages that it had given out before."""
+        self.delivered = 0
+        """Records that were handed to local loggers."""
+        self.rejected: dict[str, int] = {}
+        self._deliver = deliver
+        self._create_stream = create_stream
+        self._connection = Connection(target)
+        self._pending: dict[int, tuple[BatchReceived, Any]] = {}
+        self._confirming: set[asyncio.Task[None]] = set()
+        self._alive_at = 0.0
+        self._is_stopping = False
+        self._ready = threading.Event()
+        self._runner = LoopThread("batchudp-source", self._main)
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether the engine answers."""
+        return self._connection.is_healthy
+
+    @property
+    def error(self) -> BaseException | None:
+        """What ended the thread, if anything did."""
+        return self._runner.error
+
+    def start(self) -> None:
+        """Start the thread; it connects when the engine is there."""
+        self._runner.thread.start()
+
+    def wait_until_ready(self, timeout: float) -> bool:
+        """Wait until it takes messages; False if it does not in time."""
+        return self._ready.wait(timeout)
+
+    def stop(self, timeout: float) -> bool:
+        """Take no more, and wait until what was taken is confirmed; False: not in time."""
+        self._is_stopping = True
+        self._runner.thread.join(timeout)
+        return not self._runner.thread.is_alive()
+
+    def on_handled(
+        self, batch: BatchReceived, delivered: int, rejected: Mapping[str, int]
+    ) -> None:
+        """Confirm a batch whose handlers have returned; called on the worker's thread."""
+        self.delivered += delivered
+        for reason, count in rejected.items():
+            self.rejected[reason] = self.rejected.get(reason, 0) + count
+        self._runner.call(lambda: self._confirm(batch))
+
+    def _confirm(self, batch: BatchReceived) -> None:
+        found = self._pending.pop(id(batch), None)
+        if found is not None:
+            self._confirming.add(task := self._runner.loop.create_task(_ack(found[1])))
+            task.add_done_callback(self._confirming.discard)
+
+    async def _main(self) -> None:
+        subscription = await self._subscribe()
+        try:
+            while not self._is_stopping:
+                await self._take(subscription)
+            await self._wait_for_handlers()
+        finally:
+            await self._connection.close()
+
+    async def _subscribe(self) -> Any:
+
+        target = self._connection.target
+        while True:
+            try:
+                await self._connection.open(create_stream=self._create_stream)
+                subscription = await self._connection.stream.pull_subscribe(
+                    target.subject,
+                    durable=target.durable,
+                    stream=target.stream,
+                    config=ConsumerConfig(ack_wait=ACK_WAIT, max_ack_pending=4 * WAITING_LIMIT),
+                )
+            except ENGINE_ERRORS:
+                await self._connection.close()
+                if self._is_stopping:
+                    raise
+                await asyncio.sleep(CONNECT_DELAY)
+            else:
+                self._ready.set()
+                return subscription
+
+    async def _take(self, subscription: Any) -> None:
+        """Fetch what there is, or say of what still waits that it is being worked on."""
+
+        await self._keep_alive()
+        room = min(FETCH_SIZE, WAITING_LIMIT - len(self._pending))
+        if room <= 0:
+            await asyncio.sleep(0.01)
+            return
+        try:
+            messages = await subscription.fetch(room, timeout=FETCH_SECONDS)
+        except ENGINE_ERRORS:
+            await asyncio.sleep(0 if self.is_healthy else CONNECT_DELAY)
+            return
+        batches = [batch for message in messages if (batch := await self._batch(message))]
+        if batches:
+            self._deliver(batches)
+
+    async def _batch(self, message: Any) -> BatchReceived | None:
+        self.received += 1
+        self.redelivered += message.metadata.num_delivered > 1
+        try:
+            batch = batch_from_message(message.headers, message.data)
+        except DecodeError as error:
+            self.rejected[error.reason] = self.rejected.get(error.reason, 0) + 1
+            await message.term()  # nobody else could read it either
+            return None
+        self._pending[id(batch)] = (batch, message)
+        return batch
+
+    async def _keep_alive(self) -> None:
+        """Slow handlers are no reason for the engine to give their batch to somebody else."""
+        now = time.monotonic()
+        if now < self._alive_at:
+            return
+        self._alive_at = now + ACK_WAIT / 3
+        for _, message in list(self._pending.values()):
+            await message.in_progress()
+
+    async def _wait_for_handlers(self) -> None:
+        while self._pending or self._confirming:
+            await self._keep_alive()
+            await asyncio.sleep(0.01)
+        await self._connection.client.flush()
+
+
+async def _ack(message: Any) -> None:
+    """Confirm; an ack that does not get through means one more copy, which is counted."""
+
+    try:
+        await message.ack()
+    except ENGINE_ERRORS:
+        return
