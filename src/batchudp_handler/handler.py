@@ -19,6 +19,7 @@ from batchudp_handler.config import HandlerConfig
 from batchudp_handler.core.batch import BatchHeader
 from batchudp_handler.core.sender import SenderSettings
 from batchudp_handler.core.snapshot import snapshot
+from batchudp_handler.core.wire import CHECKSUM
 from batchudp_handler.flusher import Flusher, FlusherSettings
 from batchudp_handler.transport import host_name
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from batchudp_handler.core.batch import JSON
     from batchudp_handler.core.stats import SenderStats
+    from batchudp_handler.core.wire import Seal
 
 __all__ = ["BatchUDPHandler"]
 
@@ -108,7 +110,8 @@ class BatchUDPHandler(logging.Handler):
         self._format_exception = _plain_formatter.formatException
         self._changing = threading.RLock()
         self._is_child = False
-        self._use_flusher(self._make_flusher(_settings_from(config)))
+        self._seal = _seal_from(config)
+        self._use_flusher(self._make_flusher(_settings_from(config, self._seal)))
         # last: `logging` remembers the handler from here on, and will want to close it
         super().__init__(config.level)
         fork.track(self)
@@ -221,7 +224,7 @@ class BatchUDPHandler(logging.Handler):
             self._relay = config.relay
             if "level" in changes:
                 self.setLevel(config.level)
-            self._flusher.reconfigure(_settings_from(config))
+            self._flusher.reconfigure(_settings_from(config, self._seal))
 
     def stats(self) -> SenderStats:
         """The counters of this process, as a frozen dataclass."""
@@ -237,7 +240,7 @@ class BatchUDPHandler(logging.Handler):
         old = self._flusher
         self._changing = threading.RLock()
         self._is_child = True
-        self._use_flusher(self._make_flusher(_settings_from(self._config)))
+        self._use_flusher(self._make_flusher(_settings_from(self._config, self._seal)))
         self._flusher.is_closed = old.is_closed
         old.abandon_in_child()
 
@@ -270,7 +273,15 @@ class BatchUDPHandler(logging.Handler):
 _NOT_SETTINGS = {"self", "__class__"}
 
 
-def _settings_from(config: HandlerConfig) -> FlusherSettings:
+def _seal_from(config: HandlerConfig) -> Seal:
+    if config.key_file is None:
+        return CHECKSUM
+    from batchudp_handler.keys import load_keys  # brings hashlib and hmac along
+
+    return load_keys([config.key_file])[-1].sender
+
+
+def _settings_from(config: HandlerConfig, seal: Seal) -> FlusherSettings:
     fit_path = config.max_datagram_size is None
     return FlusherSettings(
         sender=SenderSettings(
@@ -279,6 +290,7 @@ def _settings_from(config: HandlerConfig) -> FlusherSettings:
             compress=config.compress,
             max_datagram_size=config.max_datagram_size or LARGEST_DATAGRAM,
             max_retries=config.max_retries,
+            seal=seal,
             acknowledged=config.delivery == "acknowledged",
         ),
         host=config.host,

@@ -7,14 +7,14 @@ with a machine of its own. The ledger keeps the sums of the machines that are go
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from batchudp_handler.core.sender_counters import SenderCounters
 from batchudp_handler.core.stats import SenderStats
 
 if TYPE_CHECKING:
+    from batchudp_handler.core.buffer import Buffer
     from batchudp_handler.flusher.pump import Pump
-    from batchudp_handler.flusher.thread import Flusher
 
 __all__ = ["Ledger"]
 
@@ -39,17 +39,31 @@ class Ledger:
         new.take_books_of(old)
         return new
 
-    def lost(self, flusher: Flusher) -> dict[str, int]:
-        """Records that were accepted and will not be confirmed or sent, by cause."""
-        dropped = self._dropped(flusher)
-        pump = flusher.pump
-        unconfirmed = self._past.unconfirmed
-        unconfirmed += pump.sender.counters.unconfirmed if pump is not None else 0
-        return {**dropped, "unconfirmed": unconfirmed} if unconfirmed else dropped
+    def lost(self, buffer: Buffer, pump: Pump | None) -> dict[str, int]:
+        """Records that were accepted and will not be sent, or not be confirmed, by cause."""
+        lost = self._dropped(buffer, pump)
+        lost["unconfirmed"] = self._counters(pump).unconfirmed
+        return lost
 
-    def _dropped(self, flusher: Flusher) -> dict[str, int]:
-        dropped = flusher.buffer.dropped
-        pump = flusher.pump
+    def stats(self, buffer: Buffer, pump: Pump | None, now: float) -> SenderStats:
+        """Everything, as one frozen view."""
+        values: dict[str, Any] = {
+            "accepted": buffer.accepted,
+            "waiting": len(buffer),
+            "dropped": self._dropped(buffer, pump),
+            "uptime": now - self._started_at,
+        }
+        counters = self._counters(pump)
+        values.update({name: getattr(counters, name) for name in SAME_NAMES})
+        if pump is not None:
+            values.update(_flushes(pump))
+            values.update(_socket(pump, self.faults))
+            values.update(_machine(pump))
+            values["waiting"] += pump.sender.pending_records
+        return SenderStats(**values)
+
+    def _dropped(self, buffer: Buffer, pump: Pump | None) -> dict[str, int]:
+        dropped = buffer.dropped
         sources = [self._past.dropped]
         if pump is not None:
             sources += [pump.dropped, pump.sender.counters.dropped]
@@ -57,58 +71,51 @@ class Ledger:
             _add_counts(dropped, source.copy())
         return {cause: number for cause, number in dropped.items() if number}
 
-    def stats(self, flusher: Flusher, now: float) -> SenderStats:
-        """Everything, as one frozen view."""
-        buffer, pump = flusher.buffer, flusher.pump
-        counters = SenderCounters()
-        _add(counters, self._past)
-        if pump is None:
-            return SenderStats(
-                accepted=buffer.accepted,
-                waiting=len(buffer),
-                dropped=self._dropped(flusher),
-                uptime=now - self._started_at,
-            )
-        _add(counters, pump.sender.counters)
-        sender, transport = pump.sender, pump.transport
-        flushes = sum(pump.flushes.values())
-        return SenderStats(
-            accepted=buffer.accepted,
-            sent=counters.sent,
-            confirmed=counters.confirmed,
-            rejected_by_receiver=counters.rejected_by_receiver,
-            unconfirmed=counters.unconfirmed,
-            waiting=len(buffer) + sender.pending_records,
-            retained=sender.retained_records,
-            spooled=sender.spooled_records,
-            dropped=self._dropped(flusher),
-            datagrams_sent=counters.datagrams_sent,
-            bytes_sent=counters.bytes_sent,
-            bytes_raw=counters.bytes_raw,
-            batches=counters.batches,
-            flushes={str(trigger): number for trigger, number in pump.flushes.items()},
-            trigger_ratio={
-                str(trigger): number / flushes if flushes else 0.0
-                for trigger, number in pump.flushes.items()
-            },
-            batch_size=pump.batch_size.distribution(),
-            send_time=pump.send_time.distribution(),
-            send_errors={**transport.errors, **self.faults},
-            retries=counters.retries,
-            truncated=counters.truncated,
-            fragmented=counters.fragmented,
-            resolves=transport.resolves,
-            reconnects=transport.reconnects,
-            rtt=sender.rtt,
-            retransmissions=counters.retransmissions,
-            in_flight=sender.bytes_in_flight,
-            congestion_window=sender.congestion_window,
-            resent_to_new_receiver=counters.resent_to_new_receiver,
-            resealed=counters.resealed,
-            uptime=now - self._started_at,
-            stream_id=sender.stream_id,
-            max_datagram_size=sender.max_datagram_size,
-        )
+    def _counters(self, pump: Pump | None) -> SenderCounters:
+        total = SenderCounters()
+        _add(total, self._past)
+        if pump is not None:
+            _add(total, pump.sender.counters)
+        return total
+
+
+SAME_NAMES = {each.name for each in fields(SenderCounters)} & {
+    each.name for each in fields(SenderStats)
+} - {"dropped"}
+"""What the machine counts and the stats show under one name."""
+
+
+def _flushes(pump: Pump) -> dict[str, object]:
+    flushes = {str(trigger): number for trigger, number in pump.flushes.items()}
+    total = sum(flushes.values())
+    return {
+        "flushes": flushes,
+        "trigger_ratio": {name: number / max(total, 1) for name, number in flushes.items()},
+        "batch_size": pump.batch_size.distribution(),
+        "send_time": pump.send_time.distribution(),
+    }
+
+
+def _socket(pump: Pump, faults: dict[str, int]) -> dict[str, object]:
+    transport = pump.transport
+    return {
+        "send_errors": {**transport.errors, **faults},
+        "resolves": transport.resolves,
+        "reconnects": transport.reconnects,
+    }
+
+
+def _machine(pump: Pump) -> dict[str, object]:
+    sender = pump.sender
+    return {
+        "retained": sender.retained_records,
+        "spooled": sender.spooled_records,
+        "rtt": sender.rtt,
+        "in_flight": sender.bytes_in_flight,
+        "congestion_window": sender.congestion_window,
+        "stream_id": sender.stream_id,
+        "max_datagram_size": sender.max_datagram_size,
+    }
 
 
 def _add(total: SenderCounters, more: SenderCounters) -> None:

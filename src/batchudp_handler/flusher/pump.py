@@ -103,14 +103,21 @@ class Pump:
         self._is_held = False
 
     def begin_close(self, now: float) -> None:
-        """Send what waits, then say goodbye."""
+        """Send what waits at the first call, then say goodbye."""
+        if self._is_closing:
+            return
         self._is_closing = True
         self.hold()
         self.begin_flush(Trigger.CLOSE, now)
 
     def give_up(self, now: float) -> None:
-        """Count as dropped what has not been sent."""
-        self.count_dropped("closed", len(self.buffer.drain()))
+        """Count as dropped what waits and what has not been sent."""
+        self._owed = len(self.buffer)
+        self.cut_short(now)
+
+    def cut_short(self, now: float) -> None:
+        """Count as dropped what was to be flushed and has not been sent."""
+        self.count_dropped("closed", len(self.buffer.drain(self._owed)))
         self._owed = 0
         self.sender.give_up(now)
 

@@ -42,6 +42,10 @@ FAULT_PAUSE = 1.0
 """Seconds before the loop goes on after a fault of its own."""
 LOOK_UP_PATIENCE = 0.05
 """Seconds that a record after the close may wait for the host's address."""
+OWNER_CHECK = 0.01
+"""Seconds between two attempts to become the owner, where no thread runs."""
+LATE_PASSES = 100
+"""How often one late caller may send what others leave to it."""
 CHANGE_PATIENCE = 1.0
 """Seconds that `reconfigure` waits for the thread to use the new settings."""
 
@@ -182,14 +186,22 @@ class Flusher:
         patience = self.settings.shutdown_timeout if timeout is None else timeout
         request = Request(self._clock() + patience)
         self._flush_requests.append(request)
-        if self._is_running and pump is not None:
-            pump.transport.wakeup.send()
-            request.wait(patience)
-        else:
-            self._drive(request.deadline, lambda: request.is_granted)
+        self._await(request)
         if timeout is None and not request.is_granted:
             self._out_of_patience_at = self._clock()
         return request.is_granted
+
+    def _await(self, request: Request) -> None:
+        """Have a flush done, by the thread or on this one."""
+        while not (request.is_granted or self.is_closed):
+            left = request.deadline - self._clock()
+            if left <= 0:
+                return
+            if self._is_running and self._pump is not None:
+                self._pump.transport.wakeup.send()
+                request.wait(left)
+            elif not self._drive(request.deadline, lambda: request.is_granted):
+                request.wait(OWNER_CHECK)  # somebody else is the owner, for a moment
 
     def close(self) -> None:
         """Send what waits, say goodbye, end the thread; returns after the shutdown timeout."""
@@ -206,7 +218,7 @@ class Flusher:
             self._drive(request.deadline, lambda: self.is_closed)
         self.is_closed = True
         self._send_late()
-        self._note.tell(self._ledger.lost(self), self._clock(), is_last=True)
+        self._note.tell(self._ledger.lost(self.buffer, self._pump), self._clock(), is_last=True)
 
     def begin_close(self, patience: float | None = None) -> Request:
         """Ask for the close and do not wait for it."""
@@ -235,12 +247,7 @@ class Flusher:
 
     def stats(self) -> SenderStats:
         """The counters, from any thread; they add up when nothing is on its way."""
-        return self._ledger.stats(self, self._clock())
-
-    @property
-    def pump(self) -> Pump | None:
-        """The pump in use; None before the first record."""
-        return self._pump
+        return self._ledger.stats(self.buffer, self._pump, self._clock())
 
     def abandon_in_child(self) -> None:
         """After a fork: leave everything to the parent, and close the child's descriptors."""
@@ -291,7 +298,7 @@ class Flusher:
         self._begin_requests(pump, now)
         pump.turn(now)
         self._finish_requests(pump, self._clock())
-        self._note.tell(self._ledger.lost(self), now)
+        self._note.tell(self._ledger.lost(self.buffer, self._pump), now)
 
     def _begin_requests(self, pump: Pump, now: float) -> None:
         if self._close_request is not None:
@@ -370,27 +377,22 @@ class Flusher:
     def _send_now(self) -> None:
         """Send what waits on this thread, without waiting for anything."""
         for _ in range(2):  # twice, for what came in while this thread was the owner
-            if not len(self.buffer):
-                break
-            now = self._clock()
-            self._drive(now, lambda: True, flush_first=True)
-        self.buffer.wake_at = 1
+            self.buffer.wake_at = 1
+            if len(self.buffer):
+                self._drive(self._clock(), lambda: True, flush_first=True)
 
     def _drive(
         self, deadline: float, is_done: Callable[[], bool], *, flush_first: bool = False
-    ) -> None:
-        """Do the thread's work on this one until it is done, or until the deadline."""
+    ) -> bool:
+        """Do the thread's work on this one until it is done, or until the deadline.
+
+        Returns:
+            False if somebody else is at it.
+        """
         if not self._owner.acquire(blocking=False):
-            return
+            return False
         try:
-            pump = self._get_pump()
-            if flush_first:
-                pump.begin_flush(Trigger.FIRST, self._clock())
-            while True:
-                self._turn(pump)
-                if self._is_over(pump) or is_done() or self._clock() >= deadline:
-                    return
-                pump.sleep(self._clock(), deadline)
+            self._drive_owned(deadline, is_done, flush_first=flush_first)
         except Exception as error:  # noqa: BLE001  # as at the root of the loop
             self._ledger.count_fault(error)
         finally:
@@ -398,19 +400,32 @@ class Flusher:
             self._owner.release()
             if self.is_closed:
                 self._finish_close()
+        return True
+
+    def _drive_owned(
+        self, deadline: float, is_done: Callable[[], bool], *, flush_first: bool
+    ) -> None:
+        pump = self._get_pump()
+        if flush_first:
+            pump.begin_flush(Trigger.FIRST, self._clock())
+        while True:
+            self._turn(pump)
+            if self._is_over(pump) or is_done() or self._clock() >= deadline:
+                return
+            pump.sleep(self._clock(), deadline)
 
     def _send_late(self) -> None:
         """After the close: send what waits in a stream of its own, once and without waiting."""
-        for _ in range(2):  # twice, for what came in while this thread was the owner
+        for _ in range(LATE_PASSES):
+            self.buffer.wake_at = 1  # first: who appends after the look calls by itself
             if not len(self.buffer) or not self._owner.acquire(blocking=False):
-                break
+                return
             try:
                 self._late_turn()
             except Exception as error:  # noqa: BLE001  # as at the root of the loop
                 self._ledger.count_fault(error)
             finally:
                 self._owner.release()
-        self.buffer.wake_at = 1
 
     def _late_turn(self) -> None:
         pump = self._get_pump()
@@ -423,7 +438,7 @@ class Flusher:
             late.begin_close(self._clock())
             late.turn(self._clock())
         finally:
-            late.give_up(self._clock())
+            late.cut_short(self._clock())
             transport.close()
 
     # --- making parts ----------------------------------------------------------------------------
