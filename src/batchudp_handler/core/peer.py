@@ -1,9 +1,13 @@
 """What does the sender know of the receiver, and which of its answers count?
 
 A receiver is known by its epoch, random at each of its starts. An ACK counts if it is of the
-current epoch and newer than the last one, or if it is the first of the epoch that has challenged
+current epoch and newer than the last one, or if it is the first of an epoch that has challenged
 us: a late answer of a receiver that is gone must not look like a new receiver. So epochs that were
 left are remembered, as many as there can be late answers of.
+
+Which of two receivers is gone? A challenge does not tell: the later one may have been under way
+for longer. An ACK does. It answers a cookie that we had before, so its receiver is younger than
+every one that challenged us earlier; whoever challenged us later keeps its chance.
 """
 
 from __future__ import annotations
@@ -49,13 +53,14 @@ class Peer:
         self.delivered_records = 0
         """Both in this epoch, as last told."""
         self._counter = -1
-        self._candidate = 0
+        self._met: list[int] = []
+        """Epochs in the order of their first challenges, from the current one on."""
         self._left: deque[int] = deque(maxlen=REMEMBERED_EPOCHS)
 
     @property
     def is_new(self) -> bool:
         """Say whether a challenge was taken up whose receiver has not answered yet."""
-        return self._candidate != 0
+        return bool(self._met) and self._met[-1] != self.epoch
 
     def on_challenge(self, ack: Ack) -> Verdict:
         """Take the cookie of a CHALLENGE, unless a receiver sent it that is gone."""
@@ -63,18 +68,18 @@ class Peer:
             return Verdict.STALE
         assert ack.cookie is not None
         self.cookie = ack.cookie
-        if ack.receiver_epoch in (self.epoch, self._candidate):
+        if ack.receiver_epoch in self._met:
             return Verdict.CURRENT
-        if self._candidate not in (0, self.epoch):
-            self._left.append(self._candidate)
-        self._candidate = ack.receiver_epoch
+        if len(self._met) == REMEMBERED_EPOCHS:
+            del self._met[self._met[0] == self.epoch]
+        self._met.append(ack.receiver_epoch)
         return Verdict.NEW_RECEIVER
 
     def judge(self, counter: int, ack: Ack) -> Verdict:
         """Say whether an ACK counts."""
         if ack.receiver_epoch == self.epoch:
             return Verdict.CURRENT if counter > self._counter else Verdict.REPLAYED
-        if ack.receiver_epoch == self._candidate:
+        if ack.receiver_epoch in self._met:
             return Verdict.NEW_RECEIVER
         return Verdict.STALE
 
@@ -86,10 +91,10 @@ class Peer:
 
     def adopt(self, epoch: int) -> None:
         """Begin with a receiver's first answer: nothing that was known holds any more."""
-        if self.epoch not in (0, epoch):
-            self._left.append(self.epoch)
+        place = self._met.index(epoch)
+        self._left.extend(self._met[:place])
+        del self._met[:place]
         self.epoch = epoch
-        self._candidate = 0
         self._counter = -1
         self.floor = 0
         self.rejected_records = 0
