@@ -1,0 +1,170 @@
+"""Is there one set of settings, whichever place they are read about?
+
+The tables in the code are the truth: `HandlerConfig`, `ReceiverConfig` and what the scripts add.
+Constructors, flags, `.env.example`, the Compose file, the systemd unit and every page are held to
+them.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from batchudp_handler import BatchUDPHandler, BatchUDPReceiver
+from batchudp_handler.cli import receive, send
+from batchudp_handler.config import HandlerConfig, ReceiverConfig
+from batchudp_handler.settings import Setting, settings_of
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterable, Iterator
+
+REPOSITORY = Path(__file__).parent.parent
+
+RECEIVE = [setting for cls, _ in receive.CONFIGS for setting in settings_of(cls)]
+SEND = [*settings_of(HandlerConfig), *settings_of(send.SendConfig)]
+
+FIXED = {
+    "SERVER_HOST": "0.0.0.0",
+    "SERVER_PORT": 9999,
+    "BUFFER_SIZE": 65535,
+    "TARGET_HOST": "localhost",
+    "TARGET_PORT": 9999,
+    "BATCH_SIZE": 10,
+    "FLUSH_INTERVAL": 5.0,
+    "COMPRESS": True,
+    "MAX_RETRIES": 3,
+    "LOGS_PER_SECOND": 5,
+    "RUN_TIME": 30,
+}
+"""Names that people already use; they and their defaults never change."""
+
+NOT_SETTINGS = {"BATCHUDP_REQUIRE"}
+"""Names that look like settings: the switch of the test suite."""
+
+
+def test_the_fixed_names_have_their_defaults() -> None:
+    """The eleven plain environment names are exactly these, with these defaults."""
+    plain = {setting.variable: setting.default for setting in [*RECEIVE, *SEND] if setting.plain}
+
+    assert plain == FIXED
+
+
+def test_every_setting_is_explained() -> None:
+    """Each has a prefixed environment name, a flag, and words in the style of the rest."""
+    for setting in [*RECEIVE, *SEND]:
+        assert setting.environment_names[0] == f"BATCHUDP_{setting.variable}"
+        assert all(re.fullmatch(r"--[a-z][a-z-]+", flag) for flag in setting.flags)
+        assert setting.help, setting.name
+        assert not setting.help.endswith("."), setting.name
+
+
+@pytest.mark.parametrize(
+    ("cls", "config"),
+    [(BatchUDPHandler, HandlerConfig), (BatchUDPReceiver, ReceiverConfig)],
+    ids=["handler", "receiver"],
+)
+def test_constructors_have_the_keywords_of_the_table(cls: type, config: type) -> None:
+    """Each setting is a keyword with the same default, and explained in the docstring."""
+    parameters = inspect.signature(cls).parameters
+    for setting in settings_of(config):
+        default = parameters[setting.name].default
+        assert setting.convert(default) == setting.convert(setting.default), setting.name
+        assert f"{setting.name}: " in (inspect.getdoc(cls) or "")
+
+
+@pytest.mark.parametrize(
+    ("parser", "settings"),
+    [(receive.build_parser(), RECEIVE), (send.build_parser(), SEND)],
+    ids=["receive", "send"],
+)
+def test_scripts_have_the_flags_of_the_table(
+    parser: argparse.ArgumentParser, settings: list[Setting]
+) -> None:
+    """Each setting's flags are there, and no flag is there that is not a setting."""
+    known = {flag for setting in settings for flag in setting.flags}
+    flags = set(parser._option_string_actions) - {"-h", "--help", "--version"}
+
+    assert {flag for flag in flags if not flag.startswith("--no-")} == known
+
+
+# --- .env.example ------------------------------------------------------------------------------
+
+
+def assignments(text: str) -> Iterator[tuple[str, str, bool]]:
+    """Name, value, and whether it is commented out."""
+    for line in text.splitlines():
+        if found := re.fullmatch(r"(#?)([A-Z_]+)=(.*)", line):
+            yield found[2], found[3], bool(found[1])
+
+
+@pytest.mark.parametrize(("part", "settings"), [(1, RECEIVE), (2, SEND)], ids=["receive", "send"])
+def test_the_example_environment_is_complete(part: int, settings: list[Setting]) -> None:
+    """Each setting is there by the name that people use, with its default, and nothing else is."""
+    text = (REPOSITORY / ".env.example").read_text("utf-8").split("# --- ")[part]
+    listed = {name: (value, commented) for name, value, commented in assignments(text)}
+    names = {setting.environment_names[-1]: setting for setting in settings}
+
+    assert set(listed) == set(names)
+    for name, setting in names.items():
+        value, commented = listed[name]
+        assert commented is not setting.plain, name
+        given = setting.convert(value) if value else setting.default
+        assert given == setting.convert(setting.default), name
+
+
+# --- everything else that mentions a name ------------------------------------------------------
+
+
+def environment_names(settings: Iterable[Setting]) -> set[str]:
+    names = {name for setting in settings for name in setting.environment_names}
+    return names | {f"{name}_FILE" for name in names}
+
+
+def test_compose_gives_only_settings() -> None:
+    """Every variable of a Compose service is a setting of the script that it runs."""
+    services = yaml.safe_load((REPOSITORY / "deploy" / "compose.yaml").read_text("utf-8"))
+
+    for name, settings in {"receiver": RECEIVE, "client": SEND}.items():
+        given = services["services"][name]["environment"]
+        assert set(given) <= environment_names(settings)
+        for variable, value in given.items():
+            default = re.fullmatch(r"\$\{(\w+):-(.*)\}", value)
+            setting = next(s for s in settings if variable in s.environment_names)
+            assert default is None or default[1] == variable
+            if default:
+                assert setting.convert(default[2]) == setting.default
+
+
+def pages() -> list[Path]:
+    folders = ("docs", "deploy", "examples")
+    found = [path for folder in folders for path in (REPOSITORY / folder).rglob("*")]
+    return sorted(
+        path
+        for path in [*found, *REPOSITORY.glob("*.md")]
+        if path.suffix in {".md", ".yaml", ".service", ".socket", ".py", ".sh", ".toml"}
+        and "_build" not in path.parts
+    )
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_pages_name_only_what_exists(page: Path) -> None:
+    """Whatever looks like a prefixed environment name, on any page, is one."""
+    mentioned = set(re.findall(r"\bBATCHUDP_[A-Z_]*[A-Z]\b", page.read_text("utf-8")))
+
+    assert mentioned <= environment_names([*RECEIVE, *SEND]) | NOT_SETTINGS
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_command_lines_on_pages_are_accepted(page: Path) -> None:
+    """Every `batchudp-` command line that a page shows has only flags that exist."""
+    parsers = {"batchudp-receive": receive.build_parser(), "batchudp-send": send.build_parser()}
+    for line in re.findall(r"^ *\$ (.+)$", page.read_text("utf-8"), re.MULTILINE):
+        for script, flags in re.findall(r"(batchudp-(?:receive|send))\b([^|>]*)", line):
+            used = set(re.findall(r"(?<!\S)--[a-z-]+", flags))
+            assert used <= set(parsers[script]._option_string_actions), line
