@@ -23,7 +23,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from batchudp_handler.config import ReceiverConfig
-from batchudp_handler.core.errors import Reason
+from batchudp_handler.core.errors import ConfigError, Reason
 from batchudp_handler.core.limits import DecodeLimits
 from batchudp_handler.core.reassembly import ReassemblyLimits
 from batchudp_handler.core.receiver import ReceiverProtocol, ReceiverSettings
@@ -117,6 +117,8 @@ class BatchUDPReceiver:
     ) -> None:
         given = {name: value for name, value in locals().items() if name in _SETTINGS}
         self._config = config = ReceiverConfig.from_mapping(given)
+        if keys is None:
+            keys = load_keys(config.key_file)
         self._clock = clock
         self._socket = ReceiveSocket(
             config.host,
@@ -127,7 +129,11 @@ class BatchUDPReceiver:
         )
         self._address = self._socket.address
         self._lock = threading.Lock()  # guards the protocol and what the reader counts
-        self._protocol = self._new_protocol(load_keys(config.key_file) if keys is None else keys)
+        try:
+            self._protocol = self._new_protocol(keys)
+        except ConfigError:  # such as a key number that is used twice
+            self._socket.close()
+            raise
         self._truncated = 0
         self._worker = ReceiveWorker(
             limits=self._limits(),
