@@ -192,7 +192,7 @@ class BatchUDPReceiver:
 
     @property
     def address(self) -> Any:
-        """Where senders find this receiver: host and port, or `"unix:///path"`.
+        """Host and port where senders find this receiver, or its Unix path.
 
         As with `socket.getsockname`, what it is depends on the kind of socket.
         """
