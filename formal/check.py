@@ -73,7 +73,7 @@ RUNS = (
     Run(3, 2, 1, fault="ANY_COOKIE"),
     Run(3, 2, 1, fault="NO_DEDUPE"),
     Run(2, 1, 2, liveness=True, fault="FORGETS_EPOCH"),
-    Run(2, 1, 2, liveness=True, fault="BELIEVES_LAST_CHALLENGE"),
+    Run(2, 1, 2, liveness=True, fault="GIVES_UP_TOO_EARLY"),
 )
 THOROUGH = (Run(3, 1, 2, liveness=True), Run(2, 2, 2, liveness=True), Run(2, 3, 2))
 
@@ -136,7 +136,9 @@ def report(results: list[Result]) -> bool:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--thorough", action="store_true", help="search larger channels as well")
     arguments = parser.parse_args()
     absent = [tool for tool in TOOLS if shutil.which(tool) is None]

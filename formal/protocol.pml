@@ -41,7 +41,7 @@ bool calm, closed;        /* calm: the network has stopped doing harm; nothing c
 bool open;                /* else SYNCING or AWAY */
 byte next, floor, held;   /* held: bits the receiver has, though they are not yet final */
 byte epoch, cookie;       /* of the last ACK; of the last CHALLENGE; 0: none yet */
-byte met;                 /* bits of the epochs that have challenged us */
+byte met, first, left;    /* bits: have challenged us; which did first; bits: known to be gone */
 
 /* The receiver.  A crash forgets all of this but the number of its life, the epoch. */
 byte life = 1, rfloor, received, final;
@@ -131,26 +131,34 @@ end:	atomic { !calm -> life = 2; known = false; rfloor = 0; received = 0; final 
 		handled_in_life = 0 }
 }
 
+#define HAS_LEFT(from) (left & BIT(from))
+
 inline receive_challenge(from) {              /* a process that does not know us, or no longer */
 	if
-	:: met & BIT(from)
-	:: else -> met = met | BIT(from); counted = counted | (BELOW(next) & ~BELOW(floor))
-	fi;
-	cookie = from;
-	open = (open && from == epoch)
-}
-
-/* Late datagrams of a dead process cannot be told from those of a new one.  So whoever has ever
- * challenged us is believed, and its next answer corrects what a dead one said. */
-#ifdef FAULT_BELIEVES_LAST_CHALLENGE
-#define BELIEVED(from) (from == epoch || from == cookie)
-#else
-#define BELIEVED(from) (met & BIT(from))
+	:: HAS_LEFT(from)
+	:: else ->
+		if
+		:: !(met & BIT(from)) ->
+#ifdef FAULT_GIVES_UP_TOO_EARLY
+			left = left | met;            /* a late CHALLENGE displaces the living one */
 #endif
+			if :: first == 0 -> first = from :: else fi;
+			met = met | BIT(from);
+			counted = counted | (BELOW(next) & ~BELOW(floor))
+		:: else
+		fi;
+		cookie = from;
+		open = (open && from == epoch)
+	fi
+}
 
 inline receive_ack(from, upto, bits) {
 	if
-	:: BELIEVED(from) ->
+	:: (met & BIT(from)) && !HAS_LEFT(from) ->
+		if                            /* who challenged before it must be older: gone */
+		:: from != first -> left = left | BIT(first)
+		:: else
+		fi;
 #ifndef FAULT_FORGETS_EPOCH
 		if :: from != epoch -> held = 0 :: else fi;   /* another process holds nothing */
 #endif
