@@ -16,17 +16,21 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 import batchudp_handler
 from batchudp_handler.settings import Setting, settings_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from docutils import nodes
     from sphinx.application import Sphinx
     from sphinx.util.typing import ExtensionMetadata
+
+
+logger = logging.getLogger(__name__)
 
 
 def load(path: str) -> Any:
@@ -55,6 +59,13 @@ def text_of(statement: ast.stmt) -> str:
         value = statement.value.value
         return " ".join(value.split()) if isinstance(value, str) else ""
     return ""
+
+
+def meaning_of(name: str, meanings: Mapping[str, str]) -> str:
+    """What the docstring says; without one the documentation is not complete."""
+    if not meanings.get(name):
+        logger.warning("%s has no docstring in the code", name)
+    return meanings.get(name, "")
 
 
 class FromCode(SphinxDirective):
@@ -111,7 +122,7 @@ class Counters(FromCode):
     def rows(self, subject: Any) -> Iterator[Sequence[str]]:
         meanings = dict(attribute_docstrings(subject))
         for field in dataclasses.fields(subject):
-            yield f"`{field.name}`", meanings.get(field.name, "")
+            yield f"`{field.name}`", meaning_of(field.name, meanings)
 
 
 class Reasons(FromCode):
@@ -122,7 +133,7 @@ class Reasons(FromCode):
     def rows(self, subject: Any) -> Iterator[Sequence[str]]:
         meanings = dict(attribute_docstrings(subject))
         for member in subject:
-            yield f"`{member.value}`", meanings.get(member.name, "")
+            yield f"`{member.value}`", meaning_of(member.name, meanings)
 
 
 class Rooms(SphinxDirective):

@@ -25,43 +25,71 @@ class Reason(StrEnum):
 
     # the datagram as such
     MALFORMED = "malformed"
+    """Garbage: none of the forms that the wire format knows, or cut short."""
     TRUNCATED_READ = "truncated_read"
+    """Longer than the receiver reads."""
     UNSUPPORTED_VERSION = "unsupported_version"
+    """A version of the format that is not known here."""
     UNSUPPORTED_TYPE = "unsupported_type"
+    """A type of datagram that is not known, or not expected here."""
     UNSUPPORTED_FLAGS = "unsupported_flags"
+    """A bit is set that has no meaning in this version."""
     BAD_CRC = "bad_crc"
+    """The checksum does not fit: bytes changed on the way."""
 
     # who sent it, and when
     AUTH_FAILED = "auth_failed"
+    """The tag does not fit the key that the datagram names."""
     UNKNOWN_KEY = "unknown_key"
+    """It names a key that is not configured."""
     UNAUTHENTICATED = "unauthenticated"
+    """It names no key where one is demanded."""
     STALE = "stale"
+    """Sealed too long ago, or answered too late."""
     REPLAYED = "replayed"
+    """An old datagram that was sent again."""
     NOT_ALLOWED = "not_allowed"
+    """From an address, or for a stream, that may not."""
     RATE_LIMITED = "rate_limited"
+    """More than one source may send."""
 
     # its place in a stream
     BEYOND_WINDOW = "beyond_window"
+    """Too far ahead of, or behind, what the stream has reached."""
     NO_ROOM = "no_room"
+    """The work queue is full; an acknowledged sender tries again."""
     STREAM_LIMIT = "stream_limit"
+    """The table of streams is full of living ones."""
     GROUP_MISMATCH = "group_mismatch"
+    """Fragments of one payload contradict each other."""
     REASSEMBLY_REFUSED = "reassembly_refused"
+    """No budget to collect these fragments; an acknowledged sender tries again."""
     REASSEMBLY_EXPIRED = "reassembly_expired"
+    """The missing fragments did not come in time."""
 
     # the batch in it
     CODEC = "codec"
+    """Compressed in a way that is not known or not enabled, or damaged."""
     INFLATE_LIMIT = "inflate_limit"
+    """Would be larger than `max_batch_size` when decompressed."""
     JSON = "json"
+    """Not JSON, or nested too deeply."""
     SHAPE = "shape"
+    """JSON, but not a batch."""
     TOO_MANY_RECORDS = "too_many_records"
+    """More records than `max_records`."""
     RECORD_COUNT = "record_count"
+    """Not as many records as the header said."""
 
     # what an engine would not store
     ENGINE_REFUSED = "engine_refused"
+    """The engine behind the receiver would not store the batch."""
 
     # one record of the batch
     BAD_RECORD = "bad_record"
+    """A row that is no record; the others of its batch were kept."""
     HANDLER_ERROR = "handler_error"
+    """The record could not be handed to the local loggers."""
 
 
 class DecodeError(BatchUDPError):

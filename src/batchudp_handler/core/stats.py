@@ -29,9 +29,13 @@ class Distribution:
     """Count and mean of everything seen, median and 95th percentile of the recent part."""
 
     count: int = 0
+    """How many were seen, ever."""
     mean: float = 0.0
+    """Of all that were seen."""
     p50: float = 0.0
+    """The median of the latest."""
     p95: float = 0.0
+    """The 95th percentile of the latest."""
 
 
 class Samples:
@@ -78,11 +82,13 @@ class SenderStats:
 
     # identity S, in records
     accepted: int = 0
+    """Records that the handler took: everything else here is what became of them."""
     sent: int = 0
     """One-way: given to the socket without an error."""
     confirmed: int = 0
     """Acknowledged: the receiver's handlers have returned."""
     rejected_by_receiver: int = 0
+    """Acknowledged: arrived, and could not be decoded there."""
     unconfirmed: int = 0
     """Given up at close with the fate unknown."""
     waiting: int = 0
@@ -90,20 +96,25 @@ class SenderStats:
     retained: int = 0
     """Sealed, kept until confirmed (or, one-way, until sent)."""
     spooled: int = 0
+    """On disk, while no receiver answers."""
     dropped: Mapping[str, int] = field(default_factory=dict)
     """By cause."""
 
     # volume
     datagrams_sent: int = 0
+    """Of every kind, repetitions included."""
     bytes_sent: int = 0
+    """In those datagrams, headers included."""
     bytes_raw: int = 0
     """Payloads before compression."""
     batches: int = 0
+    """Encoded, each into one or more datagrams."""
     flushes: Mapping[str, int] = field(default_factory=dict)
     """By trigger: size, time, level, first, flush, close."""
     trigger_ratio: Mapping[str, float] = field(default_factory=dict)
     """Each trigger's share of all flushes."""
     batch_size: Distribution = field(default_factory=Distribution)
+    """Records taken by a flush."""
     send_time: Distribution = field(default_factory=Distribution)
     """Seconds from draining a batch to its last datagram's being sent."""
 
@@ -111,15 +122,21 @@ class SenderStats:
     send_errors: Mapping[str, int] = field(default_factory=dict)
     """By errno name."""
     retries: int = 0
+    """Sends that were tried again after an error."""
     truncated: int = 0
+    """Records above the size limit that were shortened, with a mark."""
     fragmented: int = 0
+    """Records that took several datagrams."""
     resolves: int = 0
+    """Look-ups of the receiver's name."""
     reconnects: int = 0
+    """New sockets."""
 
     # acknowledged delivery
     rtt: float | None = None
     """Smoothed round trip in seconds; None until measured."""
     retransmissions: int = 0
+    """Datagrams sent again because no ack came."""
     in_flight: int = 0
     """Bytes."""
     congestion_window: int = 0
@@ -130,8 +147,11 @@ class SenderStats:
     """Records sealed again for a smaller path."""
 
     uptime: float = 0.0
+    """Seconds since the flusher started."""
     stream_id: int = 0
+    """The number by which the receiver knows this stream."""
     max_datagram_size: int = 0
+    """Bytes; what is used now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +159,13 @@ class StreamStats:
     """What a receiver knows of one stream."""
 
     stream_id: int
+    """A random number, new for each handler in each process."""
     address: Address
+    """Where its latest datagram came from."""
     key_id: int
+    """The key that proves its sender; 0: none."""
     acknowledged: bool
+    """Whether the sender waits for acks."""
 
     # identity R, in records
     first_rec: int
@@ -149,8 +173,11 @@ class StreamStats:
     next_rec: int
     """One past the last record known to exist, on the same scale."""
     delivered: int = 0
+    """Handed to the local loggers."""
     rejected: Mapping[str, int] = field(default_factory=dict)
+    """Arrived and could not be delivered, by reason."""
     lost: int = 0
+    """Declared lost: something newer came, and time is up."""
     missing: int = 0
     """Not here, but may still come."""
     abandoned: int = 0
@@ -170,10 +197,15 @@ class StreamStats:
     possibly_duplicate: int = 0
     """Records that may have been delivered by an earlier life of the receiver as well."""
     address_changes: int = 0
+    """How often its datagrams began to come from somewhere else."""
     datagrams_received: int = 0
+    """Accepted as belonging to this stream."""
     bytes_received: int = 0
+    """In those datagrams, headers included."""
     age: float = 0.0
+    """Seconds since its first datagram."""
     idle: float = 0.0
+    """Seconds since its latest datagram."""
     tail_unknown: bool = False
     """The stream fell silent without a goodbye: what it sent last is not known."""
     resumed: bool = False
@@ -187,16 +219,27 @@ class ReceiverStats:
     """The state of one receiver: sums over all its streams, ended ones included."""
 
     delivered: int = 0
+    """Records handed to the local loggers."""
     lost: int = 0
+    """Of all streams: declared lost."""
     missing: int = 0
+    """Of all streams: not here, but may still come."""
     abandoned: int = 0
+    """Of all streams: the sender said that they will not come under these numbers."""
     pending: int = 0
+    """Received, with the handlers or waiting for the rest of their fragments."""
     late: int = 0
+    """Counted lost for a while, and then they came."""
     duplicates: int = 0
+    """Records in datagrams received again and ignored."""
     duplicate_datagrams: int = 0
+    """The same in datagrams."""
     sender_dropped: int = 0
+    """As told by the senders: dropped before they were numbered."""
     unseen_before_start: int = 0
+    """Numbered before the first datagram that reached this receiver."""
     possibly_duplicate: int = 0
+    """Records that an earlier life of the receiver may have delivered as well."""
     kernel_drops: int | None = None
     """Datagrams dropped by the kernel's queue; None where that cannot be read. Never added to
     `lost`, which counts the same loss in records once a stream shows it."""
@@ -206,7 +249,9 @@ class ReceiverStats:
     """Datagrams that were turned away whole, by reason: garbage, strangers, full tables."""
 
     datagrams_received: int = 0
+    """Everything that the socket gave."""
     bytes_received: int = 0
+    """In those datagrams."""
     handler_errors: int = 0
     """Records on which a local handler raised; they count as delivered."""
     filtered: int = 0
@@ -214,7 +259,9 @@ class ReceiverStats:
     replies: int = 0
     """Datagrams sent back, challenges included."""
     reply_bytes: int = 0
+    """In those replies."""
     challenges: int = 0
+    """Replies that ask an address to prove itself."""
     auth_failed: Mapping[int, int] = field(default_factory=dict)
     """By key id: datagrams with a wrong tag."""
     key_last_used: Mapping[int, float] = field(default_factory=dict)
@@ -223,11 +270,16 @@ class ReceiverStats:
     streams: Mapping[str, StreamStats] = field(default_factory=dict)
     """By stream id in hexadecimal: the live ones, then the latest of the ended ones."""
     streams_live: int = 0
+    """Streams in the table now."""
     streams_seen: int = 0
+    """Streams that were ever in the table."""
     streams_ended: Mapping[str, int] = field(default_factory=dict)
     """By reason."""
     queued_bytes: int = 0
+    """Of batches that wait for the handlers."""
     reassembly_bytes: int = 0
+    """Reserved for payloads that came in part."""
     uptime: float = 0.0
+    """Seconds since the receiver was made."""
     receive_buffer: int = 0
     """The kernel buffer that was granted, in bytes."""
