@@ -190,6 +190,7 @@ class StreamStats:
     duplicates: int = 0
     """Records in datagrams received again and ignored."""
     duplicate_datagrams: int = 0
+    """The same in datagrams."""
     sender_dropped: int = 0
     """As told by the sender: dropped before they were numbered."""
     unseen_before_start: int = 0
