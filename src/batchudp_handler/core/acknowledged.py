@@ -57,6 +57,9 @@ REFUSALS_WITHIN = 1.0
 PROBED = 2
 """Datagrams sent again when the probe timer expires (RFC 9002 section 6.2.4 allows two)."""
 
+FORGOTTEN_AFTER = 50.0
+"""Seconds: a receiver never forgets a stream that it has heard of within 60."""
+
 GOODBYES = 3
 MAX_SPOOLED = 1 << 16
 """Datagrams above the floor, with a spool. Without one the receiver's window is the limit."""
@@ -124,6 +127,7 @@ class AcknowledgedDelivery:
         self._introductions = 0
         self._introduced_at = 0.0
 
+        self._answered_at = float("inf")
         self._unsettled_rejections = 0
         self._buffer_dropped = 0
         self._dropped_numbered = 0
@@ -577,6 +581,10 @@ class AcknowledgedDelivery:
             # counted here and not at its first ACK, which it may not live to send
             self._count_resent()
             self._introductions = 0
+        elif now - self._answered_at > FORGOTTEN_AFTER:
+            # the same receiver may have forgotten the stream, and with it what was not acked
+            self._answered_at = now
+            self._count_resent()
         if ack.receiver_epoch != self._peer.epoch:
             self.state = State.SYNCING
             self._probes.clear()
@@ -593,6 +601,7 @@ class AcknowledgedDelivery:
             self._counters.ignore(Reason.SHAPE)
             return
         self._counters.acks_received += 1
+        self._answered_at = now
         self._on_heard()
         if verdict is Verdict.NEW_RECEIVER:
             if self._introductions == 1:  # Karn's rule; only the SYNC can have caused this answer
@@ -606,7 +615,7 @@ class AcknowledgedDelivery:
         outcome = self.window.on_ack(ack.floor, ack.bitmap)
         self._settle(outcome)
         self._learn(outcome, in_flight, now)
-        self._black_hole.on_answer(is_full=ack.credit < self._size)
+        self._black_hole.on_answer(ack.credit)
         self._detect_lost(now)
         self._after_ack(ack, now)
 

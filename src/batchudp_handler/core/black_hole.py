@@ -29,6 +29,7 @@ class BlackHoleDetector:
     def __init__(self) -> None:
         self._rounds = 0
         self._answers = 0
+        self._most_credit = 0
         self._since = 0.0
         self._latest = 0.0
 
@@ -44,9 +45,10 @@ class BlackHoleDetector:
         self._latest = now
         self._rounds += 1
 
-    def on_answer(self, *, is_full: bool) -> None:
-        """Note an answer; a receiver that is full may refuse datagrams of any size."""
-        if is_full:
+    def on_answer(self, credit: int) -> None:
+        """Note an answer; a receiver that takes its credit back may be refusing what arrives."""
+        self._most_credit = max(self._most_credit, credit)
+        if 2 * credit < self._most_credit:
             self._rounds = 0
         else:
             self._answers += 1

@@ -69,9 +69,13 @@ class RttEstimator:
         self.smoothed = 0.875 * self.smoothed + 0.125 * sample
 
     def add_lower_bound(self, elapsed: float) -> None:
-        """Take the time since the last of several transmissions of a datagram, at its ack."""
-        if self.smoothed is not None and elapsed > self.smoothed:
-            self.add_sample(elapsed)
+        """Take the time since the last of several transmissions of a datagram, at its ack.
+
+        Where acks are lost as well it is no bound at all, so it counts within limits only: or
+        longer timeouts would make longer times, and those longer timeouts.
+        """
+        if self.smoothed is not None and self.smoothed < elapsed <= MIN_BACKOFF_CAP:
+            self.add_sample(min(elapsed, 2 * self.smoothed + GRANULARITY))
 
     def is_answer_to_earlier(self, elapsed: float) -> bool:
         """Say whether `elapsed` is too short for an answer to the latest transmission."""
