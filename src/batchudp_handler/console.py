@@ -276,11 +276,15 @@ class StreamOutput(Output):
     def __init__(self, stream: IO[str]) -> None:
         super().__init__()
         self._stream = stream
+        self.has_reader = True
 
     def write(self, lines: list[str]) -> None:
-        """Write the lines, in order."""
-        self._stream.write("".join(lines))
-        self._stream.flush()
+        """Write the lines, in order; a reader that has left is remembered and no error."""
+        try:
+            self._stream.write("".join(lines))
+            self._stream.flush()
+        except BrokenPipeError:
+            self.has_reader = False
 
 
 class FileOutput(Output):

@@ -74,8 +74,18 @@ class Parser(argparse.ArgumentParser):
             options.setdefault("suggest_on_error", True)
         super().__init__(**options)
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As `argparse` does it, but remember what was given."""
+        self._given = sys.argv[1:] if args is None else list(args)
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and where help is."""
+        # the value of a flag that does not exist is not a command that does not exist
+        flags = [given.partition("=")[0] for given in self._given if given.startswith("--")]
+        unknown = [flag for flag in flags if flag not in self._option_string_actions]
+        if unknown and "COMMAND" in message:
+            message = f"unrecognized arguments: {' '.join(unknown)}"
         self.exit(ExitCode.USAGE, f"{self.prog}: {message}\ntry {self.prog} --help\n")
 
 

@@ -74,7 +74,6 @@ class Service:
         self._sinks = sinks
         self._stderr = stderr
         self._log = logging.getLogger(DIAGNOSTICS)
-        self._has_reader = True
         self._report_now = threading.Event()
         self._has_ended = False
         self._receiver = BatchUDPReceiver.from_config(
@@ -139,12 +138,9 @@ class Service:
 
     def _after_batch(self) -> None:
         """Write the lines of a batch; without a reader there is no reason to go on."""
-        try:
-            self._sinks.flush()
-        except BrokenPipeError:
-            self._has_reader = False
+        self._sinks.flush()
+        if not self._sinks.has_reader:
             self._receiver.shutdown()
-            raise
 
     def _end(self, reporter: threading.Thread) -> None:
         self._has_ended = True
@@ -154,11 +150,12 @@ class Service:
         if self._script.ready_file is not None:
             with contextlib.suppress(OSError):
                 os.unlink(self._script.ready_file)
-        if not self._has_reader:
+        has_reader = self._sinks.has_reader
+        if not has_reader:
             _leave_standard_output()
         with contextlib.suppress(OSError):
             self._sinks.close()
-        if self._has_reader:
+        if has_reader:
             self._tell("ended", self._receiver.stats())
 
     # --- reports -------------------------------------------------------------------------------

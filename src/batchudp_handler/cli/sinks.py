@@ -88,6 +88,11 @@ class Sinks:
         if self._output is not None:
             self._output.flush()
 
+    @property
+    def has_reader(self) -> bool:
+        """Whether somebody still reads standard output, where records go there."""
+        return getattr(self._output, "has_reader", True)
+
     def close(self) -> None:
         """Write and close everything."""
         if self._output is not None:
