@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -16,7 +17,15 @@ REPOSITORY = Path(__file__).parent.parent
 
 HEAVY = {
     *("asyncio", "http", "email", "urllib", "ssl", "ctypes", "unittest", "doctest"),
-    *("multiprocessing", "concurrent", "subprocess", "argparse", "tomllib", "sqlite3", "xml"),
+    *(
+        "multiprocessing",
+        "concurrent",
+        "subprocess",
+        "argparse",
+        "tomllib",
+        "sqlite3",
+        "ipaddress",
+    ),
     *("cryptography", "nats", "rich", "prometheus_client", "yaml", "zstandard"),
 }
 """Nothing that a program which only logs should have to import."""
@@ -25,9 +34,10 @@ HEAVY = {
 def modules_after(statement: str) -> set[str]:
     """The top-level modules of a fresh interpreter that ran one statement."""
     code = f"{statement}\nimport sys\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True
-    )
+    # where coverage is measured, it would be started in there as well, with its own imports
+    environment = {name: os.environ[name] for name in os.environ if not name.startswith("COV")}
+    command = [sys.executable, "-I", "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return set(done.stdout.split())
 
 
