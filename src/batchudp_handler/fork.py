@@ -5,7 +5,8 @@ Everything that owns a thread or a socket registers here and is told after the f
 child. Nothing is locked before a fork: a lock that is held while others fork is a deadlock.
 
 Children of `multiprocessing` and `billiard` leave through `os._exit`, without running what
-`logging` registered with `atexit`. They do run the finalizers of their own module.
+`logging` registered with `atexit`. They do run the finalizers of their own module. The children
+of Celery's pool run neither, and send a signal of Celery's instead.
 """
 
 from __future__ import annotations
@@ -72,6 +73,10 @@ def drain_in_child(drain: Callable[[], None]) -> None:
         util = sys.modules.get(f"{package}.util")
         if util is not None:
             util.Finalize(None, drain, exitpriority=0)
+    signals = sys.modules.get("celery.signals")
+    if signals is not None:
+        # the children of its pool leave without finalizers, too, but say so before
+        signals.worker_process_shutdown.connect(lambda **_: drain(), weak=False)
 
 
 def _after_fork_in_child() -> None:
