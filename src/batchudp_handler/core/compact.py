@@ -259,14 +259,14 @@ class _Columns:
 
 def _micros(created: Sequence[float], base: int) -> list[int]:
     """Whole microseconds since `base`, rounded half to even as `%f` does."""
-    if min(created) < 0 or max(created) > LAST_SECOND:
-        raise ValueError
     micros = [round((moment - base) * 1e6) for moment in created]
     if max(micros) > _EXACT_SPAN or min(micros) < -_EXACT_SPAN:
-        return [
+        micros = [
             (int(moment) - base) * MICRO + round((moment - int(moment)) * 1e6)
             for moment in created
         ]
+    if min(micros) < -base * MICRO or max(micros) > (LAST_SECOND - base) * MICRO:
+        raise ValueError
     return micros
 
 

@@ -49,7 +49,7 @@ MESSAGE = ("message", "msg")
 NAME = ("name", "logger", "source")
 TIME = ("created", "timestamp", "@timestamp", "time")
 HOST = ("hostname", "host")
-_UNITS = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))
+_UNITS = ((10**17, 10**9), (10**14, 10**6), (10**11, 10**3))
 """From which number on a time is in nanoseconds, microseconds, milliseconds."""
 
 _KNOWN = frozenset(
