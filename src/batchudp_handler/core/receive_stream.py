@@ -45,6 +45,8 @@ VANISHED_AFTER = 3
 """Promised intervals of silence."""
 ALLOWANCE_LIMIT = 1 << 20
 """Bytes of acks that can be saved up."""
+SMALLEST_ALLOWANCE = 256
+"""A datagram pays for at least its two acks, held and final, however small it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +186,7 @@ class Stream:
         self.datagrams_received += 1
         self.bytes_received += size
         self.last_seen = now
-        self.allowance = min(self.allowance + size, ALLOWANCE_LIMIT)
+        self.allowance = min(self.allowance + max(size, SMALLEST_ALLOWANCE), ALLOWANCE_LIMIT)
         if header.sealed_at > self.sealed_at:
             self.sealed_at = header.sealed_at
 

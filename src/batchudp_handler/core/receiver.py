@@ -480,10 +480,9 @@ class ReceiverProtocol:
 
     def _credit(self) -> int:
         """A share of the kernel's buffer, less and less as the second half of the queue fills."""
-        settings = self._settings
-        share = settings.receive_buffer // CREDIT_SHARE // self._streams.active(self._now)
-        room = 1 - self._queued / settings.work_queue_bytes
-        return min(MAX_CREDIT, int(share * min(1.0, max(0.0, 2 * room))))
+        limit = self._settings.work_queue_bytes
+        share = self._settings.receive_buffer // CREDIT_SHARE // self._streams.active(self._now)
+        return min(MAX_CREDIT, share * max(0, min(limit, 2 * (limit - self._queued))) // limit)
 
     # both
 

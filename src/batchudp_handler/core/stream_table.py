@@ -29,6 +29,8 @@ PROTECTED_SECONDS = 60.0
 """Two cookie buckets: when a stream may be forgotten, every cookie made for it is dead."""
 REMEMBERED = 256
 """Snapshots of forgotten streams."""
+SETTLED = 4096
+"""Forgotten acknowledged streams whose two totals are kept for the acks, should they return."""
 ACTIVE_SECONDS = 5.0
 """A stream with data this lately counts as active."""
 RECOUNT_SECONDS = 0.25
@@ -105,7 +107,7 @@ class StreamTable:
                 stream.base_delivered + stream.delivered,
                 stream.base_rejected + sum(stream.rejected.values()),
             )
-            _put(self._settled, stream.stream_id, settled, self._limit)
+            _put(self._settled, stream.stream_id, settled, SETTLED)
 
     def active(self, now: float) -> int:
         """How many streams share the receive buffer at present, at least 1."""
