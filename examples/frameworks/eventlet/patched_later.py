@@ -1,0 +1,31 @@
+"""Too late, as it happens: records were shipped before the patch. It works all the same."""
+
+import logging
+import os
+
+import eventlet
+
+from batchudp_handler import BatchUDPHandler
+
+handler = BatchUDPHandler(
+    os.environ.get("BATCHUDP_TARGET_HOST", "localhost:9999"), delivery="acknowledged"
+)
+logging.basicConfig(level=logging.INFO, handlers=[handler])
+log = logging.getLogger("shop")
+
+log.info("order %d", 200)
+handler.flush()
+
+eventlet.monkey_patch()
+
+
+def customer(first):
+    """Order fifty things."""
+    for number in range(first, first + 50):
+        log.info("order %d", number)
+        eventlet.sleep(0)
+
+
+customers = [eventlet.spawn(customer, first) for first in range(0, 200, 50)]
+for each in customers:
+    each.wait()

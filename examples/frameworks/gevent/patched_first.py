@@ -1,0 +1,28 @@
+"""The usual way: patch before anything else is imported."""
+
+from gevent import monkey
+
+monkey.patch_all()
+
+import logging
+import os
+
+import gevent
+
+from batchudp_handler import BatchUDPHandler
+
+handler = BatchUDPHandler(
+    os.environ.get("BATCHUDP_TARGET_HOST", "localhost:9999"), delivery="acknowledged"
+)
+logging.basicConfig(level=logging.INFO, handlers=[handler])
+log = logging.getLogger("shop")
+
+
+def customer(first):
+    """Order fifty things."""
+    for number in range(first, first + 50):
+        log.info("order %d", number)
+        gevent.sleep(0)
+
+
+gevent.joinall([gevent.spawn(customer, first) for first in range(0, 200, 50)])
