@@ -682,7 +682,7 @@ def test_an_empty_queue_takes_any_batch() -> None:
 def test_gaps_have_a_budget() -> None:
     """Streams that consist of holes do not grow the memory without bound."""
     bench = Bench()
-    for number in range(100):
+    for number in range(40):
         source = Source(number)
         for _ in range(2048):
             source.data()
@@ -690,10 +690,10 @@ def test_gaps_have_a_budget() -> None:
             bench.collect()
         bench.handle()
     gaps = sum(len(stream.ledger.gaps) for stream in bench.protocol._streams)
-    assert gaps <= 65_536 + 100 * 64
+    assert 65_536 <= gaps <= 65_536 + 40 * 64
     stats = bench.stats()
-    assert stats.delivered == 100 * 2048 * 10
-    assert stats.lost + stats.missing + stats.unseen_before_start >= 100 * 2047 * 10
+    assert stats.delivered == 40 * 2048 * 10
+    assert stats.lost + stats.missing + stats.unseen_before_start >= 40 * 2047 * 10
 
 
 # --- baseline, keys, sources --------------------------------------------------------------------

@@ -15,7 +15,7 @@ datagram, so `next_rec - first_rec = claimed + missing + lost + abandoned` holds
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from enum import Enum
 from typing import NamedTuple
 
@@ -293,8 +293,9 @@ class RecordLedger:
 
     def declare_time(self) -> float | None:
         """When `declare` has something to do next."""
-        for gap in self.gaps:
-            if not gap.is_lost and not gap.is_lead:
+        first = bisect_left(self.gaps, True, key=_may_come)
+        for gap in self.gaps[first : first + 2]:
+            if not gap.is_lead:
                 return gap.since + LOSS_DELAY
         return None
 
@@ -340,6 +341,10 @@ def _append_lost(gaps: list[Gap], gap: Gap) -> None:
         whole = gaps.pop()
         gap = whole._replace(end=gap.end, records=whole.records + gap.records)
     gaps.append(gap._replace(is_lost=True))
+
+
+def _may_come(gap: Gap) -> bool:
+    return not gap.is_lost
 
 
 def _gap_start(gap: Gap) -> int:

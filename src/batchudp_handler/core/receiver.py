@@ -74,6 +74,8 @@ CREDIT_SHARE = 4
 """A quarter of the kernel's buffer is promised: what the kernel charges for a datagram is up to
 four times its size."""
 MAX_CREDIT = 0xFFFF_FFFF
+_DATA, _DATA_ACKNOWLEDGED, _SYNC, _ = map(int, DatagramType)
+"""Plain numbers, because comparing members of an enumeration shows in every datagram."""
 UNPROVEN_ADDRESS = "unproven_address"
 """Counts acknowledged DATA and SYNCs that were answered with a challenge, or not even that."""
 
@@ -302,11 +304,12 @@ class ReceiverProtocol:
         if key_id:
             self._key_last_used[key_id] = self._wall
         header.check()
-        if header.type == DatagramType.DATA:
+        kind = header.type
+        if kind == _DATA:
             self._receive_one_way(header, body, len(data), address)
-        elif header.type == DatagramType.DATA_ACKNOWLEDGED:
+        elif kind == _DATA_ACKNOWLEDGED:
             self._receive_acknowledged(header, body, len(data), address, seal)
-        elif header.type == DatagramType.SYNC:
+        elif kind == _SYNC:
             sync = decode_sync(body, seal.overhead)
             if sync.acknowledged:
                 self._receive_acknowledged_sync(header, sync, address, seal)
