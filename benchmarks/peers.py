@@ -85,7 +85,15 @@ def _ours(target: Target, **settings: object) -> Attached:
         shutdown_timeout=60.0,
         **settings,  # type: ignore[arg-type]  # a table of settings, checked by the handler
     )
-    return _simple(handler)
+
+    def finish() -> None:
+        handler.close()
+        stats = handler.stats()
+        if stats.accepted != stats.sent:
+            message = f"not everything was sent: {stats}"
+            raise RuntimeError(message)
+
+    return Attached(handler, finish)
 
 
 def ours(target: Target) -> Attached:

@@ -6,45 +6,70 @@ so that its time less that of the same work with a `NullHandler` is the handler'
 
 from __future__ import annotations
 
+import itertools
+import random
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import logging
     from collections.abc import Callable, Mapping
 
+DISTINCT = 4_096
+"""Values that come again only after this many calls: compression must not live on repetition."""
+
+
+def _orders() -> list[tuple[str, str, float, int]]:
+    chance = random.Random(4)
+    numbers = itertools.accumulate(chance.randrange(1, 9) for _ in range(DISTINCT))
+    return [
+        (
+            f"A-{100_000 + number}",
+            f"{chance.choice(('shop', 'store', 'market'))}-{chance.randrange(300)}.example",
+            round(chance.expovariate(1 / 40), 2),
+            int(chance.expovariate(1 / 30)),
+        )
+        for number in numbers
+    ]
+
+
+ORDERS = _orders()
+
 
 def template(log: logging.Logger, count: int) -> None:
     """A template with four arguments of plain types: the ordinary call."""
     info = log.info
     for number in range(count):
-        info("order %s of %s paid: %.2f in %d ms", "A-1284", "shop.example", 12.5, number)
+        info("order %s of %s paid: %.2f in %d ms", *ORDERS[number % DISTINCT])
 
 
 def extras(log: logging.Logger, count: int) -> None:
-    """The same, with three extras."""
+    """Two arguments and three extras."""
     info = log.info
     for number in range(count):
-        fields = {"order": "A-1284", "amount": 12.5, "attempt": number}
-        info("order %s paid in %d ms", "A-1284", number, extra=fields)
+        order, customer, amount, took = ORDERS[number % DISTINCT]
+        fields = {"customer": customer, "amount": amount, "attempt": 1}
+        info("order %s paid in %d ms", order, took, extra=fields)
 
 
 def text(log: logging.Logger, count: int) -> None:
     """A message that was formatted before the call."""
     info = log.info
     for number in range(count):
-        info(f"order A-1284 of shop.example paid: 12.50 in {number} ms")
+        order, customer, amount, took = ORDERS[number % DISTINCT]
+        info(f"order {order} of {customer} paid: {amount:.2f} in {took} ms")
 
 
 def exception(log: logging.Logger, count: int) -> None:
     """An exception with a short traceback; one call in eight, as errors are rare."""
     for number in range(count):
+        order, _, _, took = ORDERS[number % DISTINCT]
         if number % 8:
-            log.info("order %s paid in %d ms", "A-1284", number)
+            log.info("order %s paid in %d ms", order, took)
             continue
         try:
             _refuse(number)
         except ValueError:
-            log.exception("order %s refused", "A-1284")
+            log.exception("order %s refused", order)
 
 
 def _refuse(number: int) -> None:
