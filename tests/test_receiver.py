@@ -12,7 +12,7 @@ import time
 import zlib
 from base64 import b64encode
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -22,6 +22,7 @@ from batchudp_handler.core.auth import HmacKey
 from batchudp_handler.core.batch import BatchHeader
 from batchudp_handler.core.codec import compress, encode_compact
 from batchudp_handler.core.events import RecordsLost, SenderDropped
+from batchudp_handler.core.receiver import ReceiverProtocol
 from batchudp_handler.core.snapshot import snapshot
 from batchudp_handler.core.wire import CHECKSUM, encode_data
 from batchudp_handler.receiver import BatchUDPReceiver, receive_socket
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     import pathlib
     from collections.abc import Callable, Iterator
 
-    from batchudp_handler.core.events import Address
+    from batchudp_handler.core.events import Address, BatchReceived
 
 
 class Collector(logging.Handler):
@@ -583,6 +584,37 @@ def test_a_socket_error_ends_nothing(collected: Collector) -> None:
         with connected(receiver.address) as plain:
             plain.send(entry("after"))
             wait_until(lambda: "after" in collected.messages)
+
+
+def test_a_mistake_of_ours_ends_nothing(
+    collected: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug behind the reader or the worker costs a datagram, is told, and the loops go on."""
+    take = ReceiverProtocol.receive_datagram
+    handled = ReceiverProtocol.on_batch_handled
+
+    def fail_once(self: ReceiverProtocol, data: bytes, *rest: Any) -> None:
+        if data == b"poison":
+            raise ZeroDivisionError
+        take(self, data, *rest)
+
+    def fail_for_one(self: ReceiverProtocol, event: BatchReceived, *rest: Any) -> None:
+        handled(self, event, *rest)
+        if b"second" in event.body:
+            raise KeyError
+
+    monkeypatch.setattr(ReceiverProtocol, "receive_datagram", fail_once)
+    monkeypatch.setattr(ReceiverProtocol, "on_batch_handled", fail_for_one)
+    with BatchUDPReceiver("127.0.0.1", 0) as receiver, connected(receiver.address) as plain:
+        plain.send(b"poison")
+        wait_until(
+            lambda: "receiving failed 1 times, latest ZeroDivisionError" in collected.messages
+        )
+        plain.send(entry("second"))
+        plain.send(entry("third"))
+        wait_until(lambda: "third" in collected.messages)
+    assert receiver.stats().delivered == 2
+    assert "receiving failed 1 times, latest KeyError" in collected.messages
 
 
 def test_ipv6(collected: Collector) -> None:

@@ -32,10 +32,10 @@ SUMMARIES_AT_ONCE = 20
 
 @dataclass(frozen=True, slots=True)
 class ReceiveFailed:
-    """The socket reported an error instead of a datagram."""
+    """The socket reported an error, or the loop met a mistake of ours."""
 
     name: str
-    """Of the errno."""
+    """Of the errno or the exception."""
 
 
 @dataclass(slots=True)

@@ -120,13 +120,7 @@ class BatchUDPReceiver:
         if keys is None:
             keys = load_keys(config.key_file)
         self._clock = clock
-        self._socket = ReceiveSocket(
-            config.host,
-            config.port,
-            receive_buffer=config.receive_buffer,
-            buffer_size=config.buffer_size,
-            inherited=inherited,
-        )
+        self._socket = self._open_socket(inherited)
         self._address = self._socket.address
         self._lock = threading.Lock()  # guards the protocol and what the reader counts
         try:
@@ -135,14 +129,7 @@ class BatchUDPReceiver:
             self._socket.close()
             raise
         self._truncated = 0
-        self._worker = ReceiveWorker(
-            limits=self._limits(),
-            reemitter=Reemitter(prefix=config.logger_prefix),
-            diagnostics=Diagnostics(clock),
-            on_handled=self._on_handled,
-            after_batch=after_batch,
-            kernel_drops=self._socket.kernel_drops,
-        )
+        self._worker = self._new_worker(after_batch)
         self._wakes_at = _NEVER
         self._is_stopping = False
         self._serving: threading.Thread | None = None
@@ -162,9 +149,26 @@ class BatchUDPReceiver:
         values: dict[str, Any] = values_of(config)
         return cls(**values, keys=keys, inherited=inherited, after_batch=after_batch)
 
-    def _limits(self) -> DecodeLimits:
+    def _open_socket(self, inherited: socket.socket | None) -> ReceiveSocket:
         config = self._config
-        return DecodeLimits(inflated_bytes=config.max_batch_size, records=config.max_records)
+        return ReceiveSocket(
+            config.host,
+            config.port,
+            receive_buffer=config.receive_buffer,
+            buffer_size=config.buffer_size,
+            inherited=inherited,
+        )
+
+    def _new_worker(self, after_batch: Callable[[], None] | None) -> ReceiveWorker:
+        config = self._config
+        return ReceiveWorker(
+            limits=DecodeLimits(inflated_bytes=config.max_batch_size, records=config.max_records),
+            reemitter=Reemitter(prefix=config.logger_prefix),
+            diagnostics=Diagnostics(self._clock),
+            on_handled=self._on_handled,
+            after_batch=after_batch,
+            kernel_drops=self._socket.kernel_drops,
+        )
 
     def _new_protocol(self, keys: Sequence[Key]) -> ReceiverProtocol:
         config = self._config
@@ -223,7 +227,11 @@ class BatchUDPReceiver:
         self._worker.start()
         try:
             while not self._is_stopping:
-                self._turn()
+                try:
+                    self._turn()
+                except Exception as error:  # noqa: BLE001  # the root of the loop: it goes on
+                    self._worker.put([ReceiveFailed(type(error).__name__)])
+                    time.sleep(RETRY_SECONDS)
             self._read_the_rest()
         finally:
             self._finish()

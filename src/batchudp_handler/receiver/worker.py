@@ -15,6 +15,7 @@ from batchudp_handler.core.codec import decode_payload
 from batchudp_handler.core.errors import DecodeError, Reason
 from batchudp_handler.core.events import BatchReceived
 from batchudp_handler.core.snapshot import records
+from batchudp_handler.receiver.diagnostics import ReceiveFailed
 from batchudp_handler.receiver.receive_socket import address_text
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from batchudp_handler.core.events import Event
     from batchudp_handler.core.limits import DecodeLimits
-    from batchudp_handler.receiver.diagnostics import Diagnostics, ReceiveFailed
+    from batchudp_handler.receiver.diagnostics import Diagnostics
     from batchudp_handler.receiver.reemit import Outcome, Reemitter
 
     Work = Event | ReceiveFailed | Callable[[], None]
@@ -114,17 +115,20 @@ class ReceiveWorker:
         for event in events:
             if self._is_abandoned:
                 return
-            if isinstance(event, BatchReceived):
-                self._handle(event)
-            elif callable(event):
-                self._call(event)
+            try:
+                if isinstance(event, BatchReceived):
+                    self._handle(event)
+                elif callable(event):
+                    self._call(event)
+            except Exception as error:  # noqa: BLE001  # the root of the loop: it goes on
+                self._diagnostics.on_event(ReceiveFailed(type(error).__name__))
 
     def _handle(self, event: BatchReceived) -> None:
         try:
             delivered, rejected = self._deliver(event)
         except DecodeError as error:
             delivered, rejected = 0, {error.reason: event.n_rec or 1}
-        except Exception:  # noqa: BLE001  # the root of the loop: a batch is answered for, always
+        except Exception:  # noqa: BLE001  # a decoder that breaks its promise: answer all the same
             delivered, rejected = 0, {Reason.CODEC: event.n_rec or 1}
         self._on_handled(event, delivered, rejected)
         for reason, count in rejected.items():
