@@ -491,6 +491,43 @@ def test_a_group_that_can_not_fit_is_rejected() -> None:
     assert [batch.seq for batch in bench.of(BatchReceived)] == [4]
 
 
+def test_a_group_that_turns_out_too_large_is_rejected() -> None:
+    """Its last fragment came first and told nothing of the others."""
+    bench = Bench(reassembly=ReassemblyLimits(group_bytes=250))
+    source = Source()
+    group = source.fragments(bytes(350), 100, n_rec=2)
+    bench.feed(group[3], group[0], *group, source.data())
+    assert bench.stream().rejected == {"inflate_limit": 2}
+    assert bench.stats().reassembly_bytes == 0
+    assert [batch.seq for batch in bench.of(BatchReceived)] == [4]
+
+
+def test_an_expired_group_at_the_edge_of_the_window_moves_it() -> None:
+    """The window never holds more than 4,096 numbers, also for what was never received."""
+    bench, source = Bench(), Source()
+    bench.feed(source.sync())
+    source.data()
+    for datagram in source.datas(4000):
+        bench.feed(datagram, drained=False)
+    group = source.fragments(bytes(1000 * 10), 10)
+    bench.feed(group[0])
+    bench.wait(6.0)
+    bench.handle()
+    assert bench.stream().lost == 11
+    bench.feed(*group[1:], source.data())
+    assert len(bench.waiting) == 1
+
+
+def test_a_group_that_contradicts_later_datagrams_is_refused() -> None:
+    """Its records cannot end before those that a SYNC has told of."""
+    bench, source = Bench(), Source()
+    bench.feed(source.sync(), source.sync(next_seq=2, floor=2, next_rec=50))
+    bench.feed(source.data(4, seq=1, rec=0, frag_index=1, frag_count=3))
+    assert bench.stats().refused == {"malformed": 1}
+    assert bench.stats().reassembly_bytes == 0
+    assert bench.stream().missing == 50
+
+
 def test_a_thousand_half_open_groups_stay_in_the_budget() -> None:
     """What does not fit is refused; what was admitted completes."""
     bench, source = Bench(), Source()
@@ -672,6 +709,15 @@ def test_the_queue_counts_more_than_bytes() -> None:
     assert len(bench.waiting) < 2100
 
 
+def test_a_full_queue_starts_no_stream() -> None:
+    """Neither for a baseline datagram nor for a stranger's is there room."""
+    bench = Bench(work_queue_bytes=1000)
+    bench.feed(Source().data(1, bytes(600)))
+    bench.feed(Source(2).data(), b"{}")
+    assert bench.stats().refused == {"no_room": 2}
+    assert bench.stats().streams_seen == 1
+
+
 def test_an_empty_queue_takes_any_batch() -> None:
     """Or a small limit would stop everything for ever."""
     bench = Bench(work_queue_bytes=10)
@@ -694,6 +740,41 @@ def test_gaps_have_a_budget() -> None:
     stats = bench.stats()
     assert stats.delivered == 40 * 2048 * 10
     assert stats.lost + stats.missing + stats.unseen_before_start >= 40 * 2047 * 10
+
+
+def test_an_acknowledged_stream_beyond_the_budget_of_gaps_waits() -> None:
+    """What would make another gap is refused unmarked; what fills one never is."""
+    bench, source = connected()
+    bench.protocol._shared.gaps.limit = 10
+    datagrams = source.datas(200, n_rec=1)
+    bench.feed(*datagrams[1::2])
+    assert bench.stats().refused["no_room"] == 36
+    bench.feed(*datagrams[0::2])
+    bench.feed(*datagrams)
+    bench.handle()
+    assert bench.stream().delivered == 200
+
+
+def test_a_forgotten_acknowledged_stream_leaves_nothing_pending() -> None:
+    """What had come of an unfinished group is missing again, and its room is free."""
+    bench, source = connected()
+    group = source.fragments(bytes(300), 100, n_rec=3)
+    bench.feed(group[0])
+    bench.wait(700.0)
+    stream = bench.stream()
+    assert (stream.ended, stream.pending, stream.missing) == ("idle", 0, 3)
+    assert bench.stats().reassembly_bytes == 0
+
+
+def test_a_timer_that_comes_early_does_nothing() -> None:
+    """The shell may call whenever it wakes up."""
+    bench, source = Bench(), Source()
+    first, _, third = source.datas(3)
+    bench.feed(first, third)
+    due = bench.protocol.next_timeout()
+    assert due == bench.now + 2.0
+    bench.protocol.handle_timeout(bench.now + 1.0)
+    assert bench.protocol.next_timeout() == due
 
 
 # --- baseline, keys, sources --------------------------------------------------------------------
@@ -1603,6 +1684,11 @@ def test_noise_is_counted(noise: list[bytes]) -> None:
     stats = bench.stats()
     assert stats.datagrams_received == len(noise)
     assert sum(stats.refused.values()) + len(bench.waiting) == len(noise)
+
+
+def test_the_secret_for_cookies_is_not_shown() -> None:
+    """Not in a traceback's locals, nor anywhere else that uses `repr`."""
+    assert "sss" not in repr(Bench().protocol._cookies)
 
 
 def test_an_epoch_is_not_zero() -> None:

@@ -228,7 +228,7 @@ class Stream:
     def _claim(self, start: int, end: int, header: Header, now: float) -> None:
         """Take the records of a datagram or group out of the unknown."""
         ledger = self.ledger
-        if start != ledger.next_seq:
+        if start != ledger.next_seq and ledger.adds_gap(start, end):
             self._make_room_for_gap()
         self.late += ledger.claim(start, end, header.rec, header.n_rec, now)
         self.pending_records += header.n_rec

@@ -203,6 +203,13 @@ class RecordLedger:
         self.next_rec += n_rec
         return 0
 
+    def adds_gap(self, start: int, end: int) -> bool:
+        """Whether claiming these datagrams would leave one gap more than before."""
+        if start >= self.next_seq:
+            return start > self.next_seq
+        first = bisect_right(self.gaps, start, key=_gap_start) - 1
+        return first >= 0 and self.gaps[first].start < start and end < self.gaps[first].end
+
     def extend(self, next_seq: int, next_rec: int, now: float) -> bool:
         """Datagram `next_seq` begins with record `next_rec`: all before it exist.
 
