@@ -30,6 +30,7 @@ from batchudp_handler.cli.common import (
     section,
     write_line,
 )
+from batchudp_handler.cli.consumer import Consumer
 from batchudp_handler.cli.service import ScriptConfig, Service
 from batchudp_handler.cli.sinks import OutputConfig, Sinks
 from batchudp_handler.config import ReceiverConfig
@@ -145,6 +146,9 @@ def _run(namespace: argparse.Namespace, environ: Mapping[str, str]) -> int:
     keys = load_keys(loaded.receiver.key_file)
     sinks = Sinks(environ, stdout=sys.stdout, stderr=sys.stderr)
     sinks.apply(loaded.output, loaded.logging)
+    if loaded.script.source is not None:
+        consumer = Consumer(loaded.receiver, loaded.script.source, sinks, stderr=sys.stderr)
+        return consumer.run()
     try:
         inherited = inherited_socket(os.environ, os.getpid())
         service = Service(

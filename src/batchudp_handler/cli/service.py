@@ -22,7 +22,7 @@ from batchudp_handler.core.errors import ConfigError
 from batchudp_handler.receiver import BatchUDPReceiver
 from batchudp_handler.receiver.receive_socket import address_text, is_loopback
 from batchudp_handler.receiver.reemit import DIAGNOSTICS
-from batchudp_handler.settings import PATH, choice, optional, seconds, setting
+from batchudp_handler.settings import PATH, TEXT, choice, optional, seconds, setting
 
 if TYPE_CHECKING:
     import socket
@@ -50,6 +50,14 @@ class ScriptConfig:
     )
     ready_file: str | None = setting(
         None, optional(PATH), "file that holds the address while the receiver listens"
+    )
+    source: str | None = setting(
+        None,
+        optional(TEXT),
+        "take batches from an engine, nats://host:port/STREAM, instead of a socket",
+        variable="FROM",
+        flags="--from",
+        secret=True,
     )
     summary: str = setting(
         "text", choice("text", "json"), "form of the counters on standard error"

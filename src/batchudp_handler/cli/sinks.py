@@ -113,6 +113,7 @@ class Sinks:
             message = f"output: {error}"
             raise ConfigError(message) from None
         output.setFormatter(formatter)
+        output.addFilter(_came_over_the_network)
         return output
 
     def _open(self, config: OutputConfig) -> Output:
@@ -131,6 +132,11 @@ class Sinks:
         logger.propagate = False
         logger.setLevel(logging.INFO)
         logger.addHandler(self._diagnostics)
+
+
+def _came_over_the_network(record: logging.LogRecord) -> bool:
+    """The output holds records of senders, none that a library logs in this process."""
+    return hasattr(record, "received")
 
 
 def _use_logging_config(config: Mapping[str, Any]) -> None:

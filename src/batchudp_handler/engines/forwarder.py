@@ -9,6 +9,7 @@ not confirm, its sender brings to another one, and the message id makes the engi
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from batchudp_handler.core.errors import DecodeError, Reason
 from batchudp_handler.core.events import BatchReceived
 from batchudp_handler.engines.client import CONNECT_DELAY, ENGINE_ERRORS, Connection, LoopThread
 from batchudp_handler.engines.message import message_from_batch
+from batchudp_handler.engines.target import RETRY_HORIZON
 from batchudp_handler.receiver.receive_socket import address_text
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from batchudp_handler.engines.target import NatsTarget
     from batchudp_handler.receiver.diagnostics import Diagnostics, ReceiveFailed
 
+    Work = Event | ReceiveFailed | Callable[[], None]
     OnHandled = Callable[[BatchReceived, int, Mapping[str, int]], None]
 
 __all__ = ["NatsForwarder"]
@@ -79,7 +82,7 @@ class NatsForwarder:
         self._kernel_drops = kernel_drops
         self._create_stream = create_stream
         self._connection = Connection(target)
-        self._waiting: deque[Event | ReceiveFailed] = deque()
+        self._waiting: deque[Work] = deque()
         self._publishing: set[asyncio.Task[None]] = set()
         self._is_finishing = False
         self._runner = LoopThread("batchudp-forwarder", self._main)
@@ -94,7 +97,11 @@ class NatsForwarder:
         """Start the thread; it connects when the engine is there."""
         self._runner.thread.start()
 
-    def put(self, events: Sequence[Event | ReceiveFailed]) -> None:
+    def is_current_thread(self) -> bool:
+        """Whether what runs here is asking."""
+        return threading.current_thread() is self._runner.thread
+
+    def put(self, events: Sequence[Work]) -> None:
         """Hand over events."""
         self._waiting.extend(events)
         self._runner.call(self._arrived.set)
@@ -110,10 +117,11 @@ class NatsForwarder:
         self._runner.thread.join(1.0)
         return False
 
-    def tell(self, events: Sequence[Event | ReceiveFailed], *, closing: bool = False) -> None:
+    def tell(self, events: Sequence[Work], *, closing: bool = False) -> None:
         """Let the operator know, at a bounded rate."""
         for event in events:
-            self._diagnostics.on_event(event)
+            if not callable(event):
+                self._diagnostics.on_event(event)
         self._diagnostics.on_kernel_drops(self._kernel_drops())
         try:
             self._diagnostics.tell(closing=closing)
@@ -143,12 +151,18 @@ class NatsForwarder:
                 self.duplicate_window = await self._connection.open(
                     create_stream=self._create_stream
                 )
+                self._tell_short_window()
                 return
             except ENGINE_ERRORS as error:
                 await self._connection.close()
-                self._diagnostics.on_handler_errors(0, error)
+                self._diagnostics.on_engine_error(error)
                 self.tell(())
                 await asyncio.sleep(CONNECT_DELAY)
+
+    def _tell_short_window(self) -> None:
+        window = self.duplicate_window or 0.0
+        if window < RETRY_HORIZON:
+            self._diagnostics.on_short_window(window, RETRY_HORIZON)
 
     async def _pause(self) -> None:
         patience = 0.02 if self._is_finishing else TELL_SECONDS
@@ -161,6 +175,9 @@ class NatsForwarder:
     async def _take_waiting(self) -> None:
         while self._waiting:
             event = self._waiting.popleft()
+            if callable(event):
+                self._call(event)
+                continue
             if not isinstance(event, BatchReceived):
                 self.tell((event,))
                 continue
@@ -169,6 +186,12 @@ class NatsForwarder:
             task = self._runner.loop.create_task(self._forward(event))
             self._publishing.add(task)
             task.add_done_callback(self._published)
+
+    def _call(self, function: Callable[[], None]) -> None:
+        try:
+            function()
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # the caller's function
+            self._diagnostics.on_handler_errors(1, error)
 
     def _published(self, task: asyncio.Task[None]) -> None:
         self._publishing.discard(task)
@@ -205,8 +228,9 @@ class NatsForwarder:
                 )
             except nats.errors.MaxPayloadError:
                 return Reason.ENGINE_REFUSED
-            except ENGINE_ERRORS:
+            except ENGINE_ERRORS as error:
                 self.retries += 1
+                self._diagnostics.on_engine_error(error)
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, RETRY_DELAY[1])
             else:

@@ -32,6 +32,10 @@ ACK_WAIT = 30.0
 """Seconds after which JetStream gives an unconfirmed message to another consumer."""
 
 
+def _nowhere(batches: Sequence[BatchReceived]) -> None:
+    raise RuntimeError(f"nobody takes {len(batches)} batches")
+
+
 class NatsSource:
     """Takes batches out of JetStream and gives each to a worker, once confirmed, never again.
 
@@ -45,7 +49,7 @@ class NatsSource:
     def __init__(
         self,
         target: NatsTarget,
-        deliver: Callable[[Sequence[BatchReceived]], None],
+        deliver: Callable[[Sequence[BatchReceived]], None] = _nowhere,
         *,
         create_stream: bool = False,
     ) -> None:
@@ -56,7 +60,7 @@ class NatsSource:
         self.delivered = 0
         """Records that were handed to local loggers."""
         self.rejected: dict[str, int] = {}
-        self._deliver = deliver
+        self.deliver = deliver
         self._create_stream = create_stream
         self._connection = Connection(target)
         self._pending: dict[int, tuple[BatchReceived, Any]] = {}
@@ -70,6 +74,11 @@ class NatsSource:
     def is_healthy(self) -> bool:
         """Whether the engine answers."""
         return self._connection.is_healthy
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._runner.thread.is_alive()
 
     @property
     def error(self) -> BaseException | None:
@@ -150,7 +159,7 @@ class NatsSource:
             return
         batches = [batch for message in messages if (batch := await self._batch(message))]
         if batches:
-            self._deliver(batches)
+            self.deliver(batches)
 
     async def _batch(self, message: Any) -> BatchReceived | None:
         self.received += 1

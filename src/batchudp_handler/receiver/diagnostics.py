@@ -70,6 +70,7 @@ class Diagnostics:
             "kernel": _Pending("%d datagrams dropped by the kernel's receive buffer%s"),
             "handler": _Pending("a local handler raised on %d records%s"),
             "receive": _Pending("receiving failed %d times%s"),
+            "engine": _Pending("the engine did not take a batch %d times%s"),
             "rejected": _Pending("%d records could not be decoded%s"),
         }
     )
@@ -91,6 +92,17 @@ class Diagnostics:
     def on_handler_errors(self, count: int, error: BaseException) -> None:
         """Take records on which a handler raised; the error's text may hold a log line."""
         self._add("handler", count, f", latest {type(error).__name__}")
+
+    def on_engine_error(self, error: BaseException) -> None:
+        """Take a call to the engine that failed and will be made again."""
+        self._add("engine", 1, f", latest {type(error).__name__}")
+
+    def on_short_window(self, window: float, horizon: float) -> None:
+        """Say that the engine forgets too early; both in seconds."""
+        words = (
+            "the engine forgets ids after %g s, senders may repeat for %g s: copies are possible"
+        )
+        self.log.warning(words, window, horizon)
 
     def on_rejected(self, count: int, reason: str) -> None:
         """Take records that arrived whole and could not be decoded."""

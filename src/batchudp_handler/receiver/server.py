@@ -27,6 +27,7 @@ from batchudp_handler.core.errors import ConfigError, Reason
 from batchudp_handler.core.limits import DecodeLimits
 from batchudp_handler.core.reassembly import ReassemblyLimits
 from batchudp_handler.core.receiver import ReceiverProtocol, ReceiverSettings
+from batchudp_handler.engines import forwarder
 from batchudp_handler.keys import load_keys
 from batchudp_handler.receiver.diagnostics import Diagnostics, ReceiveFailed
 from batchudp_handler.receiver.receive_socket import ReceiveSocket
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from batchudp_handler.core.auth import Key
     from batchudp_handler.core.events import Address, BatchReceived
     from batchudp_handler.core.stats import ReceiverStats
+    from batchudp_handler.engines.forwarder import NatsForwarder
 
 __all__ = ["BatchUDPReceiver"]
 
@@ -72,6 +74,8 @@ class BatchUDPReceiver:
         allow: Networks that may send, such as `("10.0.0.0/8",)`; none: every network.
         source_rate: Datagrams per second from one address; None: any number.
         key_file: Files with the keys that are accepted; none: anyone may send.
+        forward: URL of an engine that batches are passed on to, instead of local logging.
+        create_stream: Make the stream of that engine when there is none.
         accept_unauthenticated: Take datagrams without a key although there are keys.
         buffer_size: The largest datagram read; a longer one is counted and dropped.
         receive_buffer: Bytes to ask the kernel for; `stats().receive_buffer` says what it gave.
@@ -101,6 +105,8 @@ class BatchUDPReceiver:
         allow: Sequence[str] = (),
         source_rate: float | None = None,
         key_file: str | Sequence[str] = (),
+        forward: str | None = None,
+        create_stream: bool = False,
         accept_unauthenticated: bool = False,
         buffer_size: int = 65_535,
         receive_buffer: int = 8_388_608,
@@ -125,11 +131,11 @@ class BatchUDPReceiver:
         self._lock = threading.Lock()  # guards the protocol and what the reader counts
         try:
             self._protocol = self._new_protocol(keys)
+            self._worker = self._new_worker(after_batch)
         except ConfigError:  # such as a key number that is used twice
             self._socket.close()
             raise
         self._truncated = 0
-        self._worker = self._new_worker(after_batch)
         self._wakes_at = _NEVER
         self._is_stopping = False
         self._serving: threading.Thread | None = None
@@ -159,12 +165,23 @@ class BatchUDPReceiver:
             inherited=inherited,
         )
 
-    def _new_worker(self, after_batch: Callable[[], None] | None) -> ReceiveWorker:
-        config = self._config
+    def _new_worker(self, after_batch: Callable[[], None] | None) -> ReceiveWorker | NatsForwarder:
+        """What batches are given to: local logging, or an engine."""
+        config, diagnostics = self._config, Diagnostics(self._clock)
+        limits = DecodeLimits(inflated_bytes=config.max_batch_size, records=config.max_records)
+        if config.forward is not None:
+            return forwarder(
+                config.forward,
+                create_stream=config.create_stream,
+                limits=limits,
+                diagnostics=diagnostics,
+                on_handled=self._on_handled,
+                kernel_drops=self._socket.kernel_drops,
+            )
         return ReceiveWorker(
-            limits=DecodeLimits(inflated_bytes=config.max_batch_size, records=config.max_records),
+            limits=limits,
             reemitter=Reemitter(prefix=config.logger_prefix),
-            diagnostics=Diagnostics(self._clock),
+            diagnostics=diagnostics,
             on_handled=self._on_handled,
             after_batch=after_batch,
             kernel_drops=self._socket.kernel_drops,

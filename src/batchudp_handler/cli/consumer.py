@@ -1,0 +1,98 @@
+"""How does a process live that takes batches from an engine instead of a socket?
+
+The same outputs and signals as the receiver's: SIGINT and SIGTERM finish what was taken, and the
+engine gives the rest to another consumer, now or later.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from typing import IO, TYPE_CHECKING
+
+from batchudp_handler.cli.common import ExitCode, summary_text, write_line
+from batchudp_handler.core.limits import DecodeLimits
+from batchudp_handler.engines import source
+from batchudp_handler.receiver.diagnostics import Diagnostics
+from batchudp_handler.receiver.reemit import Reemitter
+from batchudp_handler.receiver.worker import ReceiveWorker
+
+if TYPE_CHECKING:
+    from batchudp_handler.cli.sinks import Sinks
+    from batchudp_handler.config import ReceiverConfig
+
+__all__ = ["Consumer"]
+
+PROGRAM = "batchudp-receive"
+
+
+class Consumer:
+    """One consumer of an engine, with its signals and its outputs.
+
+    Args:
+        config: What a batch may cost, the prefix of loggers, and the time the end may take.
+        url: The engine's.
+        sinks: Where records go.
+        stderr: Where the process says how it fares.
+    """
+
+    def __init__(self, config: ReceiverConfig, url: str, sinks: Sinks, *, stderr: IO[str]) -> None:
+        self._config = config
+        self._sinks = sinks
+        self._stderr = stderr
+        self._end = threading.Event()
+        self._source = source(url, create_stream=config.create_stream)
+        self._worker = ReceiveWorker(
+            limits=DecodeLimits(inflated_bytes=config.max_batch_size, records=config.max_records),
+            reemitter=Reemitter(prefix=config.logger_prefix),
+            diagnostics=Diagnostics(time.monotonic),
+            on_handled=self._source.on_handled,
+            after_batch=self._after_batch,
+            kernel_drops=lambda: None,
+        )
+        self._source.deliver = self._worker.put
+
+    def run(self) -> int:
+        """Consume until told to end; the exit code."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_signal)
+        self._worker.start()
+        self._source.start()
+        self._say("taking batches from the engine")
+        while self._source.is_alive and not self._end.wait(1.0):
+            pass
+        return self._finish()
+
+    def _on_signal(self, number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        self._end.set()
+
+    def _after_batch(self) -> None:
+        self._sinks.flush()
+        if not self._sinks.has_reader:
+            self._end.set()
+
+    def _finish(self) -> int:
+        failure = self._source.error
+        self._source.stop(self._config.shutdown_timeout)
+        self._worker.finish(self._config.shutdown_timeout)
+        self._worker.tell((), closing=True)
+        with contextlib.suppress(OSError):
+            self._sinks.close()
+        numbers = {
+            "delivered": self._source.delivered,
+            "rejected": sum(self._source.rejected.values()),
+            "batches": self._source.received,
+            "batches given out before": self._source.redelivered,
+            "handler errors": self._worker.handler_errors,
+        }
+        self._say(f"ended: {summary_text(numbers)}")
+        if failure is not None:
+            self._say(f"the engine cannot be used: {failure}")
+            return ExitCode.UNAVAILABLE
+        return ExitCode.OK
+
+    def _say(self, text: str) -> None:
+        write_line(self._stderr, PROGRAM, text)

@@ -1,0 +1,146 @@
+"""Senders, edges, an engine and consumers as processes: what is logged is written, once."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+
+pytest.importorskip("nats", reason="nats-py is not installed")
+
+from batchudp_handler import BatchUDPHandler, BatchUDPReceiver
+from batchudp_handler.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.engines.conftest import NatsServer
+
+DEADLINE = 40.0
+SENDERS = 4
+RECORDS = 5_000
+
+
+def wait_until(condition: Callable[[], bool], timeout: float = DEADLINE) -> bool:
+    """Wait until it holds; False if it does not in time."""
+    end = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+class Script:
+    """A `batchudp-receive` process."""
+
+    def __init__(self, folder: Path, name: str, *flags: str) -> None:
+        self._command = [sys.executable, "-m", "batchudp_handler.cli.receive", *flags]
+        self._log = folder / f"{name}.log"
+        self.start()
+
+    def start(self) -> None:
+        """Start it, again if it was killed."""
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(self._command, stdout=log, stderr=log)
+
+    def kill(self) -> None:
+        """As a power cut would."""
+        self.process.kill()
+        self.process.wait(DEADLINE)
+
+    def end(self) -> tuple[int, str]:
+        """Ask it to end; its exit code and what it wrote."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(DEADLINE), self._log.read_text()
+
+
+@pytest.fixture
+def scripts() -> Iterator[list[Script]]:
+    """What is started here does not outlive the test."""
+    started: list[Script] = []
+    yield started
+    for script in started:
+        if script.process.poll() is None:
+            script.kill()
+
+
+def written(path: Path) -> list[str]:
+    """The lines of a file that may not be there yet."""
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def test_killed_edge_loses_and_repeats_nothing(
+    nats_server: NatsServer, tmp_path: Path, scripts: list[Script]
+) -> None:
+    """An edge is killed under load and comes back: every record is in the file, once."""
+    url, ready, output = nats_server.url, tmp_path / "ready", tmp_path / "all.log"
+    consumer_flags = ("--from", url, "--create-stream", "--output", str(output))
+    scripts.append(Script(tmp_path, "consumer", *consumer_flags, "--pattern", "%(message)s"))
+    edge_flags = ("--host", "127.0.0.1", "--forward", url, "--create-stream")
+    scripts.append(Script(tmp_path, "edge", *edge_flags, "--port=0", "--ready-file", str(ready)))
+    assert wait_until(ready.exists)
+    port = ready.read_text().strip().rpartition(":")[2]
+
+    handlers = [
+        BatchUDPHandler(
+            "127.0.0.1", port, delivery="acknowledged", capacity=2 * RECORDS, flush_interval=0.1
+        )
+        for _ in range(SENDERS)
+    ]
+    log = logging.getLogger("fleet")
+    for number in range(RECORDS):
+        for sender, handler in enumerate(handlers):
+            handler.handle(log.makeRecord("fleet", 20, "f", 1, "%d %d", (sender, number), None))
+        if number == RECORDS // 3:
+            scripts[1].kill()
+            scripts[1] = Script(tmp_path, "edge2", *edge_flags, f"--port={port}")
+    assert all(handler.flush(DEADLINE) for handler in handlers)
+
+    expected = Counter(f"{s} {n}" for s in range(SENDERS) for n in range(RECORDS))
+    assert wait_until(lambda: len(written(output)) >= SENDERS * RECORDS)
+    found = Counter(written(output))
+    assert found - expected == Counter()
+    assert expected - found == Counter()
+    for handler in handlers:
+        handler.close()
+        assert handler.stats().confirmed == RECORDS
+    assert scripts[1].end()[0] == 0
+    code, text = scripts[0].end()
+    assert code == 0
+    assert f"{SENDERS * RECORDS:,}" in text or str(SENDERS * RECORDS) in text
+
+
+def test_no_record_is_confirmed_before_the_engine_has_it(nats_server: NatsServer) -> None:
+    """While the engine is away a sender's flush fails; when it is back, it succeeds."""
+    url = nats_server.url
+    with contextlib.ExitStack() as stack:
+        receiver = BatchUDPReceiver("127.0.0.1", 0, forward=url, create_stream=True)
+        stack.enter_context(receiver)
+        handler = BatchUDPHandler(*receiver.address, delivery="acknowledged")
+        stack.callback(handler.close)
+        record = logging.makeLogRecord({"msg": "hello", "levelno": 40})
+        handler.handle(record)
+        assert handler.flush(DEADLINE)
+
+        nats_server.kill()
+        handler.handle(record)
+        assert not handler.flush(0.5)
+
+        nats_server.start()
+        assert handler.flush(DEADLINE)
+        assert handler.stats().confirmed == 2
+
+
+def test_wrong_engine_is_a_wrong_setting() -> None:
+    """A receiver whose engine cannot be one says so, and leaves no socket behind."""
+    with pytest.raises(ConfigError, match="nats://"):
+        BatchUDPReceiver("127.0.0.1", 0, forward="http://example")
