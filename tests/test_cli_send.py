@@ -431,13 +431,13 @@ def test_signals_end_it_with_a_summary(received: Received, number: int) -> None:
 def test_a_signal_ends_waiting_for_a_receiver(tmp_path: pathlib.Path) -> None:
     """Lines wait for a receiver without end, but not longer than the user does."""
     path = tmp_path / "a.log"
-    path.write_text("line\n" * 20_000)
+    path.write_text("".join(f"{os.urandom(100).hex()}\n" for _ in range(100_000)))
     with BatchUDPReceiver("127.0.0.1", 0) as gone:
         host, port = gone.address
     flags = ("--target-host", f"{host}:{port}", "--file", str(path), "--shutdown-timeout", "0.2")
     with started(*flags) as process:
         with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(1.0)
+            process.wait(2.0)
         process.terminate()
         assert process.wait(10) == 69
         assert process.stderr is not None

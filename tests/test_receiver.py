@@ -439,7 +439,7 @@ def test_shutdown_does_not_wait_for_ever(collected: Collector) -> None:
 
 def test_shutdown_from_a_handler_only_asks(own_loggers: None) -> None:
     """A handler may end the receiver that called it without waiting for itself."""
-    receiver = BatchUDPReceiver("127.0.0.1", 0)
+    receiver = BatchUDPReceiver("127.0.0.1", 0, shutdown_timeout=60)
 
     class Ending(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
