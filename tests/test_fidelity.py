@@ -503,7 +503,9 @@ def test_object_that_logs_itself_costs_no_more_than_a_few_records() -> None:
 
 def test_lone_surrogates_arrive_escaped() -> None:
     """A message that no UTF-8 file could store arrives as `backslashreplace` would print it."""
-    near = logging.LogRecord("a", 20, "p.py", 1, "%5s|%r", ("\udcff", "\ud83d\ude00"), None)
+    near = logging.LogRecord(
+        "a", 20, "p.py", 1, "%5s|%s|%r", ("\udcff", "\ud83d\ude00", "\ud83d"), None
+    )
     (far,) = ship([near])
     assert far.getMessage() == near.getMessage().encode("utf-8", "backslashreplace").decode()
 
