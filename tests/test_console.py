@@ -47,6 +47,14 @@ def test_text_is_one_line_without_control_characters() -> None:
     )
 
 
+def test_carriage_return_before_the_line_feed_stays() -> None:
+    """A file with two-character line ends comes out as it went in; elsewhere it is escaped."""
+    record = make_record("a\rb\r\r")
+    assert TextFormatter("%(name)s %(message)s").format(record) == "app.web a\\rb\\r\r"
+    assert TextFormatter("%(message)s %(name)s").format(record) == "a\\rb\\r\\r app.web"
+    assert TextFormatter("%(message)s", raw=True).format(record) == "a\rb\r\r"
+
+
 def test_every_attribute_is_escaped() -> None:
     """A line cannot be forged through a logger's, a host's or an extra's name either."""
     record = make_record("x", name="a\nb", hostname="h\x1b[2J", user="u\nv")
