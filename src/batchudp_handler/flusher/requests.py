@@ -2,6 +2,10 @@
 
 A request is a raw lock that its maker cannot get until the flusher lets go of it. There is
 nothing in between that a signal handler could interrupt and find locked.
+
+The lock is of the kind that the flusher's thread was started with. gevent and eventlet replace
+locks, threads and waiting all at once; when that happens after the start, the thread is a real one
+for as long as it lives, and only a real lock is sure to be let go of from there.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from threading import Lock
 
 __all__ = ["Request", "WaitingRoom"]
 
@@ -24,11 +29,11 @@ class Request:
 
     __slots__ = ("_gate", "_is_finished", "deadline", "is_granted")
 
-    def __init__(self, deadline: float) -> None:
+    def __init__(self, deadline: float, make_lock: Callable[[], Lock] = threading.Lock) -> None:
         self.deadline = deadline
         self.is_granted = False
         self._is_finished = False
-        self._gate = threading.Lock()
+        self._gate = make_lock()
         self._gate.acquire()
 
     def finish(self, *, is_granted: bool) -> None:
@@ -48,9 +53,10 @@ class Request:
 class WaitingRoom:
     """Where callers wait until a full buffer has room again."""
 
-    __slots__ = ("_clock", "_gates")
+    __slots__ = ("_clock", "_gates", "make_lock")
 
     def __init__(self, clock: Callable[[], float]) -> None:
+        self.make_lock: Callable[[], Lock] = threading.Lock
         self._clock = clock
         self._gates: deque[Request] = deque()
 
@@ -63,7 +69,7 @@ class WaitingRoom:
             now = self._clock()
             if now >= end:
                 return False
-            gate = Request(end)
+            gate = Request(end, self.make_lock)
             self._gates.append(gate)
             wake()
             if not has_room():

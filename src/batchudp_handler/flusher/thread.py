@@ -105,6 +105,7 @@ class Flusher:
         self._owner = threading.Lock()
         self._starting = threading.Lock()
         self._closing = threading.Lock()
+        self._make_lock: Callable[[], threading.Lock] = threading.Lock
         self._close_request: Request | None = None
         self._flush_requests: deque[Request] = deque()
         self._current_flushes: list[Request] = []
@@ -157,6 +158,8 @@ class Flusher:
     def _start_thread(self) -> bool:
         if not threads_can_run():
             return False
+        # as of now: gevent or eventlet may replace it while the thread lives
+        self._make_lock = self._room.make_lock = threading.Lock
         try:
             thread = threading.Thread(target=self._run, name="batchudp-flusher", daemon=True)
             self._is_running = True
@@ -184,7 +187,7 @@ class Flusher:
         if self.is_closed or (pump is None and not len(self.buffer)):
             return not len(self.buffer)
         patience = self.settings.shutdown_timeout if timeout is None else timeout
-        request = Request(self._clock() + patience)
+        request = self._request(patience)
         self._flush_requests.append(request)
         self._await(request)
         if timeout is None and not request.is_granted:
@@ -224,17 +227,17 @@ class Flusher:
         """Ask for the close and do not wait for it."""
         request = self._close_request
         if request is not None or not self._closing.acquire(blocking=False):
-            return request or Request(self._clock())
+            return request or self._request(0.0)
         if patience is None:
             patience = self.settings.shutdown_timeout
-        self._close_request = request = Request(self._clock() + patience)
+        self._close_request = request = self._request(patience)
         if self._is_running and self._pump is not None:
             self._pump.transport.wakeup.send()
         return request
 
     def reconfigure(self, settings: FlusherSettings) -> None:
         """Use other settings; what waits stays."""
-        request = Request(self._clock() + CHANGE_PATIENCE)
+        request = self._request(CHANGE_PATIENCE)
         self._changes.append((settings, request))
         if self._is_running and self._pump is not None:
             self._pump.transport.wakeup.send()
@@ -244,6 +247,9 @@ class Flusher:
                 self._apply_changes(self._clock())
             finally:
                 self._owner.release()
+
+    def _request(self, patience: float) -> Request:
+        return Request(self._clock() + patience, self._make_lock)
 
     def stats(self) -> SenderStats:
         """The counters, from any thread; they add up when nothing is on its way."""
@@ -268,6 +274,9 @@ class Flusher:
                 self.buffer.wake_at = 1
         if not self._is_abandoned:
             self._finish_close()
+        # `threading` forgets a thread by its identity, which gevent's patch may have changed
+        # since the start: this makes it known under the present one
+        threading.current_thread()
 
     def _loop(self) -> None:
         pump = self._get_pump()
@@ -298,7 +307,9 @@ class Flusher:
         self._begin_requests(pump, now)
         pump.turn(now)
         self._finish_requests(pump, self._clock())
-        self._note.tell(self._ledger.lost(self.buffer, self._pump), now)
+        if self._close_request is None and threading.main_thread().is_alive():
+            # otherwise `close` tells, once, what all was lost
+            self._note.tell(self._ledger.lost(self.buffer, self._pump), now)
 
     def _begin_requests(self, pump: Pump, now: float) -> None:
         if self._close_request is not None:
