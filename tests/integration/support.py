@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import importlib.util
+import json
 import os
 import signal
 import socket
@@ -72,6 +73,7 @@ class Shop:
             yield process
             process.send_signal(signal.SIGTERM)
             process.wait(SHUTDOWN_LIMIT)
+            assert "Traceback" not in self.output.read_text(errors="replace")
         except BaseException:
             print(self.output.read_text(errors="replace"))
             raise
@@ -100,6 +102,10 @@ class Shop:
             for record in self.log_receiver.records
             if record.name == "shop" and record.getMessage().startswith("order ")
         ]
+
+    def count(self, message: str) -> int:
+        """How many records with this message have arrived."""
+        return sum(str(record.msg) == message for record in self.log_receiver.records)
 
     def wait_for_orders(self, count: int) -> None:
         """Wait until so many different orders have arrived, or patience ends."""
@@ -133,6 +139,17 @@ def wait_for_server(port: int, process: subprocess.Popen[bytes]) -> None:
         return False
 
     assert wait_until(answers), "the server does not answer"
+
+
+def wait_for_idle_workers(port: int) -> None:
+    """Wait until no worker of uWSGI is busy, as its stats server tells."""
+
+    def are_idle() -> bool:
+        with socket.create_connection(("127.0.0.1", port), PATIENCE) as sock:
+            answer = json.loads(b"".join(iter(lambda: sock.recv(65_536), b"")))
+        return all(worker["status"] == "idle" for worker in answer["workers"])
+
+    assert wait_until(are_idle)
 
 
 def visit(port: int, orders: Sequence[int] = range(ORDERS)) -> None:

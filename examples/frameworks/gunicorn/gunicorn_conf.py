@@ -14,6 +14,7 @@ logconfig_dict = {
             "class": "batchudp_handler.BatchUDPHandler",
             "host": os.environ.get("BATCHUDP_TARGET_HOST", "localhost:9999"),
             "delivery": "acknowledged",
+            "flush_interval": 0.5,
         },
     },
     "root": {"level": "INFO", "handlers": ["batchudp"]},
@@ -22,6 +23,11 @@ logconfig_dict = {
         "gunicorn.access": {"level": "INFO", "propagate": True},
     },
 }
+
+
+def post_worker_init(worker):
+    """Log that a worker is ready."""
+    logging.getLogger("shop").info("worker %d begins", worker.pid)
 
 
 def worker_exit(server, worker):
