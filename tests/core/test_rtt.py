@@ -96,3 +96,28 @@ def test_an_answer_that_is_too_fast_belongs_to_an_earlier_transmission() -> None
     assert rtt.is_answer_to_earlier(0.05)
     assert not rtt.is_answer_to_earlier(0.1)
     assert not RttEstimator().is_answer_to_earlier(0.0)
+
+
+def test_late_samples_raise_the_estimate_by_steps() -> None:
+    """After the timer expired a sample may be an ack that was lost: it counts in part."""
+    rtt = estimator(0.001)
+    rtt.add_late_sample(60.0)
+    assert rtt.smoothed is not None
+    assert 0.001 < rtt.smoothed < 0.01
+
+
+def test_lower_bounds_above_the_cap_of_the_backoff_are_not_believed() -> None:
+    """Longer timeouts must not make longer samples, and those longer timeouts."""
+    rtt = estimator(0.1)
+    for _ in range(1000):
+        rtt.add_lower_bound(rtt.probe_timeout(5))
+    assert rtt.smoothed is not None
+    assert rtt.smoothed <= 0.5
+
+
+def test_loss_waits_for_the_latest_sample_and_for_doubt() -> None:
+    """A path that became slower a moment ago has not lost what is still on its way."""
+    rtt = estimator(0.001, 0.5)
+    assert rtt.loss_delay == pytest.approx(0.5 * 1.125)
+    rtt.doubt = 2.0
+    assert rtt.loss_delay == pytest.approx(2.0 * 1.125)

@@ -144,6 +144,19 @@ def test_a_datagram_that_is_not_held_any_more_waits_again() -> None:
     assert queued(window) == [1]
 
 
+def test_a_final_datagram_cannot_be_queued_again() -> None:
+    """Who still has it in hand (the last one sent, a probe) finds out that it is settled."""
+    window = window_with(2, sent=2)
+    first = window.get(0)
+    assert first is not None
+    window.on_ack(1, 0)
+    assert first.state is DatagramState.FINAL
+    window.requeue(first)
+    window.on_sent(first, 9.0)
+    assert window.peek() is None
+    assert window.in_flight == 1
+
+
 def test_abandoned_numbers_wait_for_the_floor() -> None:
     """A hole moves the floor only when everything below it is settled."""
     window = window_with(3, sent=3)

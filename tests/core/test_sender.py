@@ -832,6 +832,19 @@ def test_refused_queues_the_previous_datagram_again() -> None:
     assert bench.send()[:2] == [first, second]
 
 
+def test_refused_after_the_previous_datagram_was_confirmed() -> None:
+    """An error that comes late, of a receiver that has gone since, finds nothing to send again."""
+    bench = acknowledged()
+    bench.log(1)
+    bench.open()
+    bench.send()
+    bench.ack(floor=1)
+    bench.log(2)
+    bench.fail(SendFailure.REFUSED)
+    assert records(bench.until(bench.now + 0.2))[:1] == [2]
+    bench.check_identity(2)
+
+
 def test_a_closing_receiver_gets_no_more_data() -> None:
     """Its answers still count, and probing waits for its successor."""
     bench = acknowledged()

@@ -115,7 +115,6 @@ class AcknowledgedDelivery:
         self._outstanding_sync: bytes | None = None
         self._previous: RetainedDatagram | None = None
         self._probes: deque[RetainedDatagram] = deque()
-
         self._timer = ProbeTimer(self.rtt)
 
         # the socket's refusals
@@ -128,6 +127,8 @@ class AcknowledgedDelivery:
         self._introduced_at = 0.0
 
         self._answered_at = float("inf")
+        self._is_unproven = False
+        self._unproven_order = 0
         self._unsettled_rejections = 0
         self._buffer_dropped = 0
         self._dropped_numbered = 0
@@ -511,6 +512,9 @@ class AcknowledgedDelivery:
 
     def _on_sync_sent(self, now: float) -> None:
         self._sync.on_sent(now)
+        if self._is_unproven:
+            self._is_unproven = False
+            self._unproven_order = self.window.next_order
         if self._peer.is_new:
             self._introductions += 1
             self._introduced_at = now
@@ -572,6 +576,7 @@ class AcknowledgedDelivery:
             self._on_ack(counter, ack, now)
 
     def _on_challenge(self, ack: Ack, now: float) -> None:
+        is_news = ack.cookie != self._peer.cookie
         verdict = self._peer.on_challenge(ack)
         if verdict is Verdict.STALE:
             self._counters.ignore(Reason.STALE)
@@ -590,6 +595,9 @@ class AcknowledgedDelivery:
             self._probes.clear()
             if not self._sync.is_probing() or verdict is Verdict.NEW_RECEIVER:
                 self._sync.probe(now)
+        elif is_news:
+            # another address: nothing that was sent from it was taken, or will be before the SYNC
+            self._is_unproven = True
         self._sync.soon(now)
 
     def _on_ack(self, counter: int, ack: Ack, now: float) -> None:
@@ -613,6 +621,7 @@ class AcknowledgedDelivery:
         in_flight = self.window.bytes_in_flight
         self._unsettled_rejections += self._peer.update(counter, ack)
         outcome = self.window.on_ack(ack.floor, ack.bitmap)
+        self._requeue_unproven()
         self._settle(outcome)
         self._learn(outcome, in_flight, now)
         self._black_hole.on_answer(ack.credit)
@@ -638,6 +647,18 @@ class AcknowledgedDelivery:
         self._failures = 0
         self._refusals.clear()
 
+    def _requeue_unproven(self) -> None:
+        """Send again what was on its way when the receiver asked for a proof of our address.
+
+        Without this a path that changes its address often is never used: each probe would find
+        the proof out of date.
+        """
+        if self._unproven_order:
+            for each in self.window.in_flight_datagrams():
+                if each.order < self._unproven_order:
+                    self.window.requeue(each)
+            self._unproven_order = 0
+
     def _settle(self, outcome: AckOutcome) -> None:
         """Share out the records that the floor passed.
 
@@ -650,21 +671,35 @@ class AcknowledgedDelivery:
 
     def _learn(self, outcome: AckOutcome, in_flight: int, now: float) -> None:
         """Take round-trip time and window from what was acked."""
+        if outcome.newest is not None and self.state is State.OPEN:
+            self._take_sample(outcome.newest, now)
+            self._doubt(outcome.newest, now)
         if outcome.progress:
             self._timer.on_progress(now)
-        newest = outcome.newest
-        if newest is None:
-            return
-        elapsed = now - newest.last_sent
-        if newest.sent_count == 1:
-            self.rtt.add_sample(elapsed)
-        elif newest.sent_count and not self.rtt.is_answer_to_earlier(elapsed):
-            self.rtt.add_lower_bound(elapsed)
         for each in outcome.acked:
             self._black_hole.on_acked(each.size)
             if each.was_lost:
                 self._judge_loss(each, now)
         self.congestion.on_acked(outcome.acked_bytes, in_flight)
+
+    def _take_sample(self, newest: RetainedDatagram, now: float) -> None:
+        elapsed = now - newest.last_sent
+        if newest.sent_count > 1:
+            if not self.rtt.is_answer_to_earlier(elapsed):
+                self.rtt.add_lower_bound(elapsed)
+        elif self._timer.is_backed_off:
+            self.rtt.add_late_sample(elapsed)
+        else:
+            self.rtt.add_sample(elapsed)
+
+    def _doubt(self, newest: RetainedDatagram, now: float) -> None:
+        """Do not take the rest of the window for lost because a probe of its first was answered.
+
+        If the path has become slower, what was answered is not the probe, and the answers to the
+        rest are on their way.
+        """
+        is_doubtful = newest.sent_count > 1 and self._timer.is_backed_off
+        self.rtt.doubt = now - newest.first_sent if is_doubtful else 0.0
 
     def _judge_loss(self, datagram: RetainedDatagram, now: float) -> None:
         is_unsent = datagram.sent_count < 2
@@ -694,6 +729,7 @@ class AcknowledgedDelivery:
             for each in self.window.in_flight_datagrams():
                 self.window.requeue(each)
             self.congestion.reset()
+            self.rtt.doubt = 0.0
         self.state = State.OPEN
         self.wants_new_socket = False
         self._timer.on_progress(now)

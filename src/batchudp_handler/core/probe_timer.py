@@ -34,6 +34,11 @@ class ProbeTimer:
         """When the timer expires, if anything is missing an answer."""
         return self._base + self._rtt.probe_timeout(self._expiries)
 
+    @property
+    def is_backed_off(self) -> bool:
+        """Say whether the timer has expired since there was progress."""
+        return self._expiries > 0
+
     def on_sent(self, now: float) -> None:
         """Something that is answered was sent."""
         if self._waiting_since is None:

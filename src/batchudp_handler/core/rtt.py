@@ -45,7 +45,7 @@ UNDECIDED_SHARE = 0.8
 class RttEstimator:
     """The smoothed round-trip time of one path, and the two timeouts made from it."""
 
-    __slots__ = ("latest", "minimum", "smoothed", "threshold", "variation")
+    __slots__ = ("doubt", "latest", "minimum", "smoothed", "threshold", "variation")
 
     def __init__(self) -> None:
         self.smoothed: float | None = None
@@ -54,6 +54,9 @@ class RttEstimator:
         self.latest = 0.0
         self.minimum = 0.0
         self.threshold = TIME_THRESHOLD
+        self.doubt = 0.0
+        """Seconds: the round trip may be so long, if the latest ack answered not the last but the
+        first transmission of its datagram."""
 
     def add_sample(self, sample: float) -> None:
         """Take the time from the only transmission of a datagram to its acknowledgement."""
@@ -67,6 +70,15 @@ class RttEstimator:
         # RFC 9002 section 5.3: the variation first, against the old smoothed value
         self.variation = 0.75 * self.variation + 0.25 * abs(self.smoothed - sample)
         self.smoothed = 0.875 * self.smoothed + 0.125 * sample
+
+    def add_late_sample(self, elapsed: float) -> None:
+        """Take a sample that comes after the probe timer has expired.
+
+        Either the path has become slower, or the first ack was lost and a later one took its
+        place. So it may raise the estimate, by steps.
+        """
+        known = INITIAL_PROBE_TIMEOUT if self.smoothed is None else self.smoothed
+        self.add_sample(min(elapsed, 4 * known + GRANULARITY))
 
     def add_lower_bound(self, elapsed: float) -> None:
         """Take the time since the last of several transmissions of a datagram, at its ack.
@@ -93,7 +105,7 @@ class RttEstimator:
     def loss_delay(self) -> float:
         """Seconds after which a datagram that was overtaken by an acked one counts as lost."""
         known = INITIAL_PROBE_TIMEOUT / 2 if self.smoothed is None else self.smoothed
-        return self.threshold * max(known, MIN_LOSS_RTT)
+        return self.threshold * max(known, self.latest, MIN_LOSS_RTT, self.doubt)
 
     def probe_timeout(self, expiries: int = 0) -> float:
         """Seconds to wait for any answer, after `expiries` waits in a row without progress."""

@@ -3,6 +3,7 @@
     QUEUED      to be sent, for the first time or again
     IN_FLIGHT   sent, nothing heard yet
     HELD        the receiver has it but its handlers have not returned: not sent again, kept
+    FINAL       below the floor: not in the window any more
     ABANDONED   given up or replaced: kept only as a number until the floor has passed it
 
 Two levels of knowledge arrive with each ack, as with TCP's SACK (RFC 2018): the bitmap takes a
@@ -41,6 +42,7 @@ class DatagramState(Enum):
     QUEUED = "queued"
     IN_FLIGHT = "in_flight"
     HELD = "held"
+    FINAL = "final"
     ABANDONED = "abandoned"
 
 
@@ -50,6 +52,7 @@ class RetainedDatagram:
     __slots__ = (
         "data",
         "end_rec",
+        "first_sent",
         "is_stored",
         "last_sent",
         "n_rec",
@@ -88,6 +91,7 @@ class RetainedDatagram:
         self.is_stored = False
         self.state = DatagramState.QUEUED
         self.sent_count = 0
+        self.first_sent = 0.0
         self.last_sent = 0.0
         self.order = -1
         self.was_lost = False
@@ -188,6 +192,8 @@ class SendWindow:
             datagram.sent_count += 1
             return
         self._reach(datagram)
+        if not datagram.sent_count:
+            datagram.first_sent = now
         datagram.state = DatagramState.IN_FLIGHT
         datagram.sent_count += 1
         datagram.last_sent = now
@@ -308,6 +314,7 @@ class SendWindow:
             self._account(datagram, -1)
             if datagram.state is not DatagramState.HELD:
                 self._on_first_ack(datagram, outcome)
+            datagram.state = DatagramState.FINAL
         if floor > self.floor:
             self._held >>= floor - self.floor
             self.floor = floor

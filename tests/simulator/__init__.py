@@ -1,0 +1,1 @@
+"""Both machines back to back, in virtual time, over a bad network."""
