@@ -258,13 +258,6 @@ class ReceiverConfig:
     key_file: tuple[str, ...] = setting(
         (), PATHS, "files with the keys that are accepted; without one, anyone may send"
     )
-    forward: str | None = setting(
-        None,
-        optional(TEXT),
-        "pass batches on to an engine, nats://host:port/STREAM, instead of local logging",
-        secret=True,
-    )
-    create_stream: bool = setting(False, SWITCH, "make the engine's stream when there is none")
     accept_unauthenticated: bool = setting(
         False, SWITCH, "take datagrams without a key although there are keys"
     )

@@ -17,6 +17,7 @@ pytest.importorskip("nats", reason="nats-py is not installed")
 
 from batchudp_handler import BatchUDPHandler, BatchUDPReceiver
 from batchudp_handler.core.errors import ConfigError
+from batchudp_handler.engines import forwarder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -123,7 +124,7 @@ def test_no_record_is_confirmed_before_the_engine_has_it(nats_server: NatsServer
     """While the engine is away a sender's flush fails; when it is back, it succeeds."""
     url = nats_server.url
     with contextlib.ExitStack() as stack:
-        receiver = BatchUDPReceiver("127.0.0.1", 0, forward=url, create_stream=True)
+        receiver = BatchUDPReceiver("127.0.0.1", 0, new_worker=forwarder(url, create_stream=True))
         stack.enter_context(receiver)
         handler = BatchUDPHandler(*receiver.address, delivery="acknowledged")
         stack.callback(handler.close)
@@ -141,6 +142,6 @@ def test_no_record_is_confirmed_before_the_engine_has_it(nats_server: NatsServer
 
 
 def test_wrong_engine_is_a_wrong_setting() -> None:
-    """A receiver whose engine cannot be one says so, and leaves no socket behind."""
+    """An engine that cannot be one is refused before anything is opened."""
     with pytest.raises(ConfigError, match="nats://"):
-        BatchUDPReceiver("127.0.0.1", 0, forward="http://example")
+        forwarder("http://example")

@@ -20,6 +20,7 @@ from batchudp_handler.receiver.reemit import Reemitter
 from batchudp_handler.receiver.worker import ReceiveWorker
 
 if TYPE_CHECKING:
+    from batchudp_handler.cli.service import ScriptConfig
     from batchudp_handler.cli.sinks import Sinks
     from batchudp_handler.config import ReceiverConfig
 
@@ -33,17 +34,19 @@ class Consumer:
 
     Args:
         config: What a batch may cost, the prefix of loggers, and the time the end may take.
-        url: The engine's.
+        script: Which engine, and whether its stream is made.
         sinks: Where records go.
         stderr: Where the process says how it fares.
     """
 
-    def __init__(self, config: ReceiverConfig, url: str, sinks: Sinks, *, stderr: IO[str]) -> None:
+    def __init__(
+        self, config: ReceiverConfig, script: ScriptConfig, sinks: Sinks, *, stderr: IO[str]
+    ) -> None:
         self._config = config
         self._sinks = sinks
         self._stderr = stderr
         self._end = threading.Event()
-        self._source = source(url, create_stream=config.create_stream)
+        self._source = source(script.source or "", create_stream=script.create_stream)
         self._worker = ReceiveWorker(
             limits=DecodeLimits(inflated_bytes=config.max_batch_size, records=config.max_records),
             reemitter=Reemitter(prefix=config.logger_prefix),

@@ -147,7 +147,7 @@ def _run(namespace: argparse.Namespace, environ: Mapping[str, str]) -> int:
     sinks = Sinks(environ, stdout=sys.stdout, stderr=sys.stderr)
     sinks.apply(loaded.output, loaded.logging)
     if loaded.script.source is not None:
-        consumer = Consumer(loaded.receiver, loaded.script.source, sinks, stderr=sys.stderr)
+        consumer = Consumer(loaded.receiver, loaded.script, sinks, stderr=sys.stderr)
         return consumer.run()
     try:
         inherited = inherited_socket(os.environ, os.getpid())

@@ -19,10 +19,11 @@ from typing import IO, TYPE_CHECKING
 
 from batchudp_handler.cli.common import ExitCode, stats_json, summary_text, write_line
 from batchudp_handler.core.errors import ConfigError
+from batchudp_handler.engines import forwarder
 from batchudp_handler.receiver import BatchUDPReceiver
 from batchudp_handler.receiver.receive_socket import address_text, is_loopback
 from batchudp_handler.receiver.reemit import DIAGNOSTICS
-from batchudp_handler.settings import PATH, TEXT, choice, optional, seconds, setting
+from batchudp_handler.settings import PATH, SWITCH, TEXT, choice, optional, seconds, setting
 
 if TYPE_CHECKING:
     import socket
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from batchudp_handler.config import ReceiverConfig
     from batchudp_handler.core.auth import Key
     from batchudp_handler.core.stats import ReceiverStats
+    from batchudp_handler.receiver.worker import WorkerFactory
 
 __all__ = ["ScriptConfig", "Service", "receiver_summary"]
 
@@ -51,6 +53,12 @@ class ScriptConfig:
     ready_file: str | None = setting(
         None, optional(PATH), "file that holds the address while the receiver listens"
     )
+    forward: str | None = setting(
+        None,
+        optional(TEXT),
+        "pass batches on to an engine, nats://host:port/STREAM, instead of local logging",
+        secret=True,
+    )
     source: str | None = setting(
         None,
         optional(TEXT),
@@ -59,6 +67,7 @@ class ScriptConfig:
         flags="--from",
         secret=True,
     )
+    create_stream: bool = setting(False, SWITCH, "make the engine's stream when there is none")
     summary: str = setting(
         "text", choice("text", "json"), "form of the counters on standard error"
     )
@@ -85,7 +94,11 @@ class Service:
         self._report_now = threading.Event()
         self._has_ended = False
         self._receiver = BatchUDPReceiver.from_config(
-            config, keys=keys, inherited=inherited, after_batch=self._after_batch
+            config,
+            keys=keys,
+            inherited=inherited,
+            after_batch=self._after_batch,
+            new_worker=_new_worker(script),
         )
 
     def run(self, reload: Callable[[], str]) -> int:
@@ -186,6 +199,12 @@ class Service:
 
     def _say(self, text: str) -> None:
         write_line(self._stderr, PROGRAM, text)
+
+
+def _new_worker(script: ScriptConfig) -> WorkerFactory | None:
+    if script.forward is None:
+        return None
+    return forwarder(script.forward, create_stream=script.create_stream)
 
 
 def receiver_summary(stats: ReceiverStats) -> str:

@@ -5,11 +5,14 @@ The modules behind these functions need the extra `nats`; nobody else pays for i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 from batchudp_handler.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from batchudp_handler.engines.forwarder import NatsForwarder
     from batchudp_handler.engines.source import NatsSource
 
@@ -18,8 +21,12 @@ __all__ = ["forwarder", "source"]
 MISSING = "an engine needs the extra nats: pip install batchudp-handler[nats]"
 
 
-def forwarder(url: str, **settings: Any) -> NatsForwarder:
-    """What takes batches instead of a `ReceiveWorker`, for the engine at `url`.
+def forwarder(url: str, *, create_stream: bool = False) -> Callable[..., NatsForwarder]:
+    """What makes a receiver pass batches on: `BatchUDPReceiver(new_worker=forwarder(url))`.
+
+    Args:
+        url: `nats://[user:password@]host[:port][,host...][/STREAM]`.
+        create_stream: Make the stream when there is none; an existing one is never changed.
 
     Raises:
         ConfigError: The URL is wrong, or the library is missing.
@@ -31,10 +38,10 @@ def forwarder(url: str, **settings: Any) -> NatsForwarder:
         from batchudp_handler.engines.forwarder import NatsForwarder
     except ImportError:
         raise ConfigError(MISSING) from None
-    return NatsForwarder(target, **settings)
+    return partial(NatsForwarder, target, create_stream=create_stream)
 
 
-def source(url: str, **settings: Any) -> NatsSource:
+def source(url: str, *, create_stream: bool = False) -> NatsSource:
     """What gives batches of the engine at `url` to a worker.
 
     Raises:
@@ -47,4 +54,4 @@ def source(url: str, **settings: Any) -> NatsSource:
         from batchudp_handler.engines.source import NatsSource
     except ImportError:
         raise ConfigError(MISSING) from None
-    return NatsSource(target, **settings)
+    return NatsSource(target, create_stream=create_stream)

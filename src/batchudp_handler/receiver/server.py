@@ -20,6 +20,7 @@ import os
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from batchudp_handler.config import ReceiverConfig
@@ -27,7 +28,6 @@ from batchudp_handler.core.errors import ConfigError, Reason
 from batchudp_handler.core.limits import DecodeLimits
 from batchudp_handler.core.reassembly import ReassemblyLimits
 from batchudp_handler.core.receiver import ReceiverProtocol, ReceiverSettings
-from batchudp_handler.engines import forwarder
 from batchudp_handler.keys import load_keys
 from batchudp_handler.receiver.diagnostics import Diagnostics, ReceiveFailed
 from batchudp_handler.receiver.receive_socket import ReceiveSocket
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from batchudp_handler.core.auth import Key
     from batchudp_handler.core.events import Address, BatchReceived
     from batchudp_handler.core.stats import ReceiverStats
-    from batchudp_handler.engines.forwarder import NatsForwarder
+    from batchudp_handler.receiver.worker import Worker, WorkerFactory
 
 __all__ = ["BatchUDPReceiver"]
 
@@ -74,8 +74,6 @@ class BatchUDPReceiver:
         allow: Networks that may send, such as `("10.0.0.0/8",)`; none: every network.
         source_rate: Datagrams per second from one address; None: any number.
         key_file: Files with the keys that are accepted; none: anyone may send.
-        forward: URL of an engine that batches are passed on to, instead of local logging.
-        create_stream: Make the stream of that engine when there is none.
         accept_unauthenticated: Take datagrams without a key although there are keys.
         buffer_size: The largest datagram read; a longer one is counted and dropped.
         receive_buffer: Bytes to ask the kernel for; `stats().receive_buffer` says what it gave.
@@ -89,6 +87,8 @@ class BatchUDPReceiver:
         inherited: A bound socket to use instead of binding one.
         after_batch: Called on the worker thread when all records of a batch were handled, and
             before the batch is confirmed; for outputs that write whole batches.
+        new_worker: Makes what batches are given to instead of local logging, such as what
+            `batchudp_handler.engines.forwarder` returns.
         clock: Monotonic time in seconds.
 
     Raises:
@@ -105,8 +105,6 @@ class BatchUDPReceiver:
         allow: Sequence[str] = (),
         source_rate: float | None = None,
         key_file: str | Sequence[str] = (),
-        forward: str | None = None,
-        create_stream: bool = False,
         accept_unauthenticated: bool = False,
         buffer_size: int = 65_535,
         receive_buffer: int = 8_388_608,
@@ -119,6 +117,7 @@ class BatchUDPReceiver:
         keys: Sequence[Key] | None = None,
         inherited: socket.socket | None = None,
         after_batch: Callable[[], None] | None = None,
+        new_worker: WorkerFactory | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         given = {name: value for name, value in locals().items() if name in _SETTINGS}
@@ -131,7 +130,7 @@ class BatchUDPReceiver:
         self._lock = threading.Lock()  # guards the protocol and what the reader counts
         try:
             self._protocol = self._new_protocol(keys)
-            self._worker = self._new_worker(after_batch)
+            self._worker = self._new_worker(after_batch, new_worker)
         except ConfigError:  # such as a key number that is used twice
             self._socket.close()
             raise
@@ -150,10 +149,17 @@ class BatchUDPReceiver:
         keys: Sequence[Key] | None = None,
         inherited: socket.socket | None = None,
         after_batch: Callable[[], None] | None = None,
+        new_worker: WorkerFactory | None = None,
     ) -> Self:
         """The same from a config, such as `ReceiverConfig.from_env(os.environ)` gives."""
         values: dict[str, Any] = values_of(config)
-        return cls(**values, keys=keys, inherited=inherited, after_batch=after_batch)
+        return cls(
+            **values,
+            keys=keys,
+            inherited=inherited,
+            after_batch=after_batch,
+            new_worker=new_worker,
+        )
 
     def _open_socket(self, inherited: socket.socket | None) -> ReceiveSocket:
         config = self._config
@@ -165,25 +171,17 @@ class BatchUDPReceiver:
             inherited=inherited,
         )
 
-    def _new_worker(self, after_batch: Callable[[], None] | None) -> ReceiveWorker | NatsForwarder:
-        """What batches are given to: local logging, or an engine."""
-        config, diagnostics = self._config, Diagnostics(self._clock)
-        limits = DecodeLimits(inflated_bytes=config.max_batch_size, records=config.max_records)
-        if config.forward is not None:
-            return forwarder(
-                config.forward,
-                create_stream=config.create_stream,
-                limits=limits,
-                diagnostics=diagnostics,
-                on_handled=self._on_handled,
-                kernel_drops=self._socket.kernel_drops,
-            )
-        return ReceiveWorker(
-            limits=limits,
-            reemitter=Reemitter(prefix=config.logger_prefix),
-            diagnostics=diagnostics,
+    def _new_worker(
+        self, after_batch: Callable[[], None] | None, new_worker: WorkerFactory | None
+    ) -> Worker:
+        config = self._config
+        if new_worker is None:
+            reemitter = Reemitter(prefix=config.logger_prefix)
+            new_worker = partial(ReceiveWorker, reemitter=reemitter, after_batch=after_batch)
+        return new_worker(
+            limits=DecodeLimits(inflated_bytes=config.max_batch_size, records=config.max_records),
+            diagnostics=Diagnostics(self._clock),
             on_handled=self._on_handled,
-            after_batch=after_batch,
             kernel_drops=self._socket.kernel_drops,
         )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from batchudp_handler.core.codec import decode_payload
 from batchudp_handler.core.errors import DecodeError, Reason
@@ -27,11 +27,48 @@ if TYPE_CHECKING:
     from batchudp_handler.receiver.reemit import Outcome, Reemitter
 
     Work = Event | ReceiveFailed | Callable[[], None]
+    OnHandled = Callable[[BatchReceived, int, Mapping[str, int]], None]
 
-__all__ = ["ReceiveWorker"]
+__all__ = ["ReceiveWorker", "Worker", "WorkerFactory"]
 
 TELL_SECONDS = 1.0
 """How often what has come together is looked at when nothing arrives."""
+
+
+class Worker(Protocol):
+    """What the receiver gives batches to, and which answers for each one, once."""
+
+    filtered: int
+    handler_errors: int
+
+    def start(self) -> None:
+        """Start working."""
+
+    def is_current_thread(self) -> bool:
+        """Whether code that this worker runs is asking."""
+
+    def put(self, events: Sequence[Work]) -> None:
+        """Hand over events and functions to call, in this order."""
+
+    def finish(self, timeout: float) -> bool:
+        """Finish what waits; False: not in time."""
+
+    def tell(self, events: Sequence[Work], *, closing: bool = False) -> None:
+        """Let the operator know what has come together."""
+
+
+class WorkerFactory(Protocol):
+    """Makes the worker of one receiver."""
+
+    def __call__(
+        self,
+        *,
+        limits: DecodeLimits,
+        diagnostics: Diagnostics,
+        on_handled: OnHandled,
+        kernel_drops: Callable[[], int | None],
+    ) -> Worker:
+        """Make it; `on_handled` is to be called once for each batch."""
 
 
 class ReceiveWorker:
@@ -53,7 +90,7 @@ class ReceiveWorker:
         limits: DecodeLimits,
         reemitter: Reemitter,
         diagnostics: Diagnostics,
-        on_handled: Callable[[BatchReceived, int, Mapping[str, int]], None],
+        on_handled: OnHandled,
         after_batch: Callable[[], None] | None,
         kernel_drops: Callable[[], int | None],
     ) -> None:
