@@ -1,0 +1,136 @@
+"""What no other test noticed when it was broken; see tests/mutants."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from batchudp_handler.core.send_window import (
+    WINDOW_SIZE,
+    DatagramState,
+    RetainedDatagram,
+    SendWindow,
+)
+from batchudp_handler.core.sender import SenderProtocol, SenderSettings, StoragePolicy
+from batchudp_handler.core.splitter import Encoded
+from batchudp_handler.core.wire import (
+    CHECKSUM,
+    Ack,
+    DatagramType,
+    Header,
+    Sync,
+    decode_sync,
+    encode_ack,
+    parse,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from batchudp_handler.core.batch import Snapshot
+
+STREAM, EPOCH, COOKIE = 11, 77, b"c" * 16
+
+
+def one_per_datagram(snapshots: Sequence[Snapshot], /) -> Encoded:
+    """A body of 80 bytes for each record, so that two never fit a datagram of 128."""
+    return Encoded(0, b"x" * 80 * len(snapshots), 80 * len(snapshots))
+
+
+class Link:
+    """An acknowledged sender, opened, whose datagrams the test collects and answers."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.now = 0.0
+        given = SenderSettings(
+            encoder=one_per_datagram, max_datagram_size=128, acknowledged=True, **settings
+        )
+        self.sender = SenderProtocol(given, stream_id=STREAM, now=0.0, random=lambda: 0.5)
+        self.counter = 0
+        self.syncs: list[Sync] = []
+        self.seqs: list[int] = []
+        self.log(1)
+        self.send()
+        self.answer(cookie=COOKIE)
+        self.wait(0.06)
+        self.answer()
+
+    def log(self, count: int) -> None:
+        self.sender.send_batch([(number,) for number in range(count)], self.now, self.now)
+
+    def send(self) -> None:
+        self.sender.handle_timeout(self.now)
+        while (data := self.sender.datagram_to_send(self.now)) is not None:
+            header = parse(data)
+            assert isinstance(header, Header)
+            if header.type == DatagramType.SYNC:
+                self.syncs.append(decode_sync(CHECKSUM.open(data)))
+            else:
+                self.seqs.append(header.seq)
+            self.sender.on_datagram_sent(self.now)
+
+    def wait(self, seconds: float) -> None:
+        end = self.now + seconds
+        while (due := self.sender.next_timeout()) is not None and due <= end:
+            self.now = max(self.now, due)
+            self.send()
+        self.now = end
+        self.send()
+
+    def answer(self, **fields: Any) -> None:
+        self.counter += 1
+        ack = Ack(**{"receiver_epoch": EPOCH, "credit": 1 << 24, **fields})
+        data = encode_ack(CHECKSUM, ack, stream_id=STREAM, counter=self.counter, sealed_at=0)
+        self.sender.receive_datagram(data, self.now)
+
+
+def test_nothing_is_sent_beyond_what_the_receiver_can_tell_apart() -> None:
+    """With the floor at 0 and everything held, the last number sent is one below the window."""
+    link = Link(storage=StoragePolicy.ALWAYS)
+    link.log(WINDOW_SIZE + 100)
+    rounds = 0
+    while len(set(link.seqs)) < WINDOW_SIZE and rounds < 1_000:
+        link.send()
+        link.now += 0.001
+        link.answer(bitmap=sum(1 << seq for seq in set(link.seqs)))
+        rounds += 1
+    link.wait(0.1)
+    assert max(link.seqs) == WINDOW_SIZE - 1
+    link.answer(floor=1)
+    link.wait(0.1)
+    assert max(link.seqs) == WINDOW_SIZE
+
+
+def test_sync_names_the_receiver_that_was_last_heard() -> None:
+    """From that a new receiver knows which datagrams the old one may have delivered."""
+    link = Link()
+    assert [sync.receiver_epoch for sync in link.syncs] == [0, 0]
+    link.wait(11.0)
+    assert link.syncs[-1].receiver_epoch == EPOCH
+
+
+def test_what_expires_is_not_told_as_dropped_before_numbering() -> None:
+    """The receiver sees the missing numbers itself; told as well, they would count twice."""
+    link = Link(max_age=1.0)
+    link.log(2)
+    link.wait(3.0)
+    assert link.sender.counters.dropped == {"expired": 3}
+    assert link.syncs[-1].floor == 3
+    assert {sync.dropped_records for sync in link.syncs} == {0}
+
+
+def test_a_bitmap_above_an_older_floor_is_read_from_that_floor() -> None:
+    """The receiver does not know yet that the first datagram was given up."""
+    window = SendWindow()
+    for seq in range(3):
+        window.append(
+            RetainedDatagram(
+                seq, records=1, n_rec=1, end_rec=seq + 1, data=b"x", size=1, sealed=0.0
+            )
+        )
+    for each in list(window):
+        window.on_sent(each, 0.0)
+    first, second, third = list(window)
+    window.abandon(first)
+    window.on_ack(0, 0b010)
+    assert second.state is DatagramState.HELD
+    assert third.state is DatagramState.IN_FLIGHT
