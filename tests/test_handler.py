@@ -853,7 +853,7 @@ def test_the_locked_handler_still_takes_records(
     worker.join(5.0)
     assert not worker.is_alive()
     handler.release()
-    handler.lock = None  # type: ignore[assignment]  # what some frameworks do
+    handler.lock = None
     logger.info("no lock")
     assert handler.flush()
     assert collector.wait_for(2) == ["locked", "no lock"]

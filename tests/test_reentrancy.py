@@ -1,0 +1,254 @@
+"""May a log call be interrupted, at any point, by code that logs?
+
+Signal handlers, destructors and weak references run between any two instructions, also inside a
+log call of ours. Each case is a program of its own with a watchdog, because a deadlock cannot be
+caught from inside. Afterwards every record is accounted for.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import textwrap
+from typing import TYPE_CHECKING
+
+import pytest
+
+from batchudp_handler.testing.collector import DatagramCollector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+PREAMBLE = """\
+import faulthandler, gc, logging, signal, sys, threading, time, weakref
+faulthandler.dump_traceback_later(40, exit=True)
+from batchudp_handler import BatchUDPHandler
+logger = logging.getLogger("program")
+logger.setLevel(logging.DEBUG)
+handler = BatchUDPHandler(sys.argv[1], int(sys.argv[2]), **eval(sys.argv[3]))
+logger.addHandler(handler)
+logged = 0
+
+def account():
+    handler.close()
+    stats = handler.stats()
+    total = stats.sent + stats.waiting + stats.retained + sum(stats.dropped.values())
+    assert stats.waiting == 0, stats
+    assert stats.accepted == total, stats
+    print(stats.accepted, stats.sent, dict(stats.dropped))
+"""
+"""What a case says at the end: accepted, sent, dropped."""
+
+SETTINGS: dict[str, dict[str, object]] = {
+    "plain": {},
+    "small buffer": {"capacity": 50, "batch_size": 5},
+    "every record wakes": {"batch_size": 1, "flush_level": 0},
+    "block": {"capacity": 50, "overflow": "block", "overflow_timeout": 0.02},
+}
+
+
+@pytest.fixture
+def collector() -> Iterator[DatagramCollector]:
+    with DatagramCollector() as made:
+        yield made
+
+
+@pytest.fixture
+def run(collector: DatagramCollector, tmp_path: Path) -> Callable[..., tuple[int, int, int]]:
+    """Run a program; the numbers of records that it accepted, sent, and counted as dropped."""
+
+    def run_program(text: str, settings: str) -> tuple[int, int, int]:
+        path = tmp_path / "program.py"
+        path.write_text(PREAMBLE + textwrap.dedent(text))
+        host, port = collector.address
+        ended = subprocess.run(
+            [sys.executable, str(path), host, str(port), repr(SETTINGS[settings])],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert ended.returncode == 0, ended.stderr
+        accepted, sent, dropped = ended.stdout.split(" ", 2)
+        return int(accepted), int(sent), sum(ast.literal_eval(dropped).values())
+
+    return run_program
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_a_signal_handler_that_logs(
+    run: Callable[..., tuple[int, int, int]], collector: DatagramCollector, settings: str
+) -> None:
+    """A handler that runs 5,000 times a second, in the middle of log calls of every length."""
+    accepted, sent, dropped = run(
+        """
+        signals = 0
+        def on_alarm(number, frame):
+            global signals
+            signals += 1
+            logger.info("signal %d", signals)
+        signal.signal(signal.SIGALRM, on_alarm)
+        signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
+        calls, end = 0, time.monotonic() + 2.0
+        while time.monotonic() < end:
+            logger.info("call %d %s", calls, "x" * (calls % 50), extra={"n": calls})
+            calls += 1
+            if calls % 100 == 0:
+                handler.flush(0.01)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        assert signals > 200, signals
+        account()
+        assert handler.stats().accepted == calls + signals, (calls, signals)
+        """,
+        settings,
+    )
+    assert accepted == sent + dropped
+    assert len(collector.wait_for(sent)) == sent
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_destructors_that_log(
+    run: Callable[..., tuple[int, int, int]], collector: DatagramCollector, settings: str
+) -> None:
+    """With a garbage collection at nearly every allocation, on whatever thread that falls."""
+    accepted, sent, dropped = run(
+        """
+        from itertools import count
+        deaths = count()
+        class Loud:
+            def __del__(self):
+                logger.info("died %d", next(deaths))
+        gc.set_threshold(1)
+        calls, end = 0, time.monotonic() + 2.0
+        while time.monotonic() < end:
+            circle = [Loud()]
+            circle.append(circle)
+            del circle
+            logger.info("call %d", calls, extra={"list": [1, 2, 3]})
+            calls += 1
+        gc.set_threshold(700)
+        gc.collect()
+        account()
+        assert handler.stats().accepted == calls + next(deaths)
+        """,
+        settings,
+    )
+    assert accepted == sent + dropped
+    assert len(collector.wait_for(sent)) == sent
+
+
+def test_weak_references_that_log(
+    run: Callable[..., tuple[int, int, int]], collector: DatagramCollector
+) -> None:
+    """Callbacks of weak references run like destructors."""
+    accepted, sent, dropped = run(
+        """
+        class Thing:
+            pass
+        gc.set_threshold(1)
+        kept = []
+        for number in range(2_000):
+            thing = Thing()
+            thing.itself = thing
+            kept.append(weakref.ref(thing, lambda _: logger.info("gone")))
+            del thing
+            logger.info("call %d", number)
+        gc.set_threshold(700)
+        gc.collect()
+        account()
+        assert handler.stats().accepted == 4_000
+        """,
+        "plain",
+    )
+    assert accepted == sent + dropped == 4_000
+    assert len(collector.wait_for(sent)) == sent
+
+
+def test_arguments_and_filters_that_log(
+    run: Callable[..., tuple[int, int, int]], collector: DatagramCollector
+) -> None:
+    """Objects whose text is made during the log call may log themselves."""
+    accepted, sent, dropped = run(
+        """
+        class Loud:
+            def __str__(self):
+                logger.info("asked for my text")
+                return "loud"
+            __repr__ = __str__
+        def loud_filter(record):
+            if "quiet" not in record.msg:
+                logger.info("quiet: filtering")
+            return True
+        handler.addFilter(loud_filter)
+        for number in range(500):
+            logger.warning("%s and %r", Loud(), Loud(), extra={"loud": Loud()})
+        account()
+        # the filter doubles what is not its own; three texts are made
+        assert handler.stats().accepted == 500 * 2 * (1 + 3)
+        """,
+        "plain",
+    )
+    assert accepted == sent + dropped
+    assert len(collector.wait_for(sent)) == sent
+
+
+def test_an_argument_that_logs_for_ever_costs_one_record(
+    run: Callable[..., tuple[int, int, int]],
+) -> None:
+    """Endless recursion through a log call ends as it does with any handler, and is survived."""
+    accepted, sent, dropped = run(
+        """
+        class Endless:
+            def __str__(self):
+                logger.info("again %s", self)
+                return "never"
+        logging.raiseExceptions = False
+        logger.info("%s", Endless())
+        logger.info("survived")
+        assert handler.flush(5.0)
+        account()
+        """,
+        "plain",
+    )
+    assert accepted == sent + dropped
+    assert accepted >= 1
+
+
+def test_signals_and_destructors_during_flush_close_and_reconfigure(
+    run: Callable[..., tuple[int, int, int]], collector: DatagramCollector
+) -> None:
+    """The calls that wait can be interrupted by code that logs, flushes and waits itself."""
+    accepted, sent, dropped = run(
+        """
+        signals = depth = 0
+        def on_alarm(number, frame):
+            global signals, depth
+            signals += 1
+            depth += 1
+            logger.error("signal %d", signals)
+            if signals % 10 == 0 and depth < 5:
+                handler.flush(0.05)
+            if signals % 50 == 0 and depth < 5:
+                handler.reconfigure(batch_size=1 + signals % 7)
+            depth -= 1
+        signal.signal(signal.SIGALRM, on_alarm)
+        signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+        end = time.monotonic() + 2.0
+        calls = 0
+        while time.monotonic() < end:
+            logger.info("call %d", calls)
+            calls += 1
+            handler.flush(0.05)
+            handler.reconfigure(flush_interval=0.1 + calls % 3)
+            handler.stats()
+        handler.close()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        account()
+        assert handler.stats().accepted == calls + signals
+        """,
+        "plain",
+    )
+    assert accepted == sent + dropped
+    assert len(collector.wait_for(sent)) == sent
