@@ -335,6 +335,20 @@ def test_the_window_slides_one_by_one_past_a_hole() -> None:
     assert (bench.stream().missing, bench.stream().lost) == (0, 10)
 
 
+def test_the_window_is_exactly_as_wide_as_it_says() -> None:
+    """Of two missing neighbours, the one 4,096 behind is out and the next one is still taken."""
+    bench, source = Bench(), Source()
+    datagrams = source.datas(4098)
+    bench.feed(datagrams[0], *datagrams[3:4098], drained=False)
+    bench.feed(datagrams[1])
+    assert bench.stream().duplicate_datagrams == 1
+    bench.feed(datagrams[2])
+    bench.handle()
+    assert bench.stream().delivered == 40_970
+    bench.wait(3.0)
+    assert bench.stream().lost == 10
+
+
 def test_the_first_datagram_defines_the_start() -> None:
     """A receiver that came later does not claim to have lost what was before."""
     bench, source = Bench(), Source(seq=5000, rec=80_000)
