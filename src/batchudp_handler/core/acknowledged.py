@@ -22,37 +22,29 @@ from collections import deque
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from batchudp_handler.core.black_hole import BASE_SIZE, BlackHoleDetector
-from batchudp_handler.core.congestion import CongestionController
+from batchudp_handler.core.black_hole import BASE_SIZE
 from batchudp_handler.core.errors import DecodeError, Reason
+from batchudp_handler.core.outbox import Outbox
+from batchudp_handler.core.path import Path
 from batchudp_handler.core.peer import Peer, Verdict
-from batchudp_handler.core.probe_timer import ProbeTimer
-from batchudp_handler.core.retry import SendFailure, backoff
-from batchudp_handler.core.rtt import RttEstimator
-from batchudp_handler.core.send_window import (
-    WINDOW_SIZE,
-    DatagramState,
-    RetainedDatagram,
-    SendWindow,
-)
-from batchudp_handler.core.splitter import MAX_FRAGMENTS, fragments
-from batchudp_handler.core.storage import Storage, StoragePolicy, StoredDatagram
+from batchudp_handler.core.retry import SendFailure, SocketTrouble
+from batchudp_handler.core.send_window import WINDOW_SIZE, DatagramState
 from batchudp_handler.core.sync_schedule import SyncSchedule
 from batchudp_handler.core.wire import Sync
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from batchudp_handler.core.outgoing import OutgoingStream, SealedGroup
-    from batchudp_handler.core.send_window import AckOutcome
+    from batchudp_handler.core.congestion import CongestionController
+    from batchudp_handler.core.outgoing import OutgoingStream
+    from batchudp_handler.core.rtt import RttEstimator
+    from batchudp_handler.core.send_window import AckOutcome, RetainedDatagram, SendWindow
     from batchudp_handler.core.sender_counters import SenderCounters
     from batchudp_handler.core.splitter import Splitter
+    from batchudp_handler.core.storage import StoragePolicy, StoredDatagram
     from batchudp_handler.core.wire import Ack, Header
 
 __all__ = ["AcknowledgedDelivery", "State"]
-
-AWAY_AFTER_REFUSALS = 3
-REFUSALS_WITHIN = 1.0
 
 PROBED = 2
 """Datagrams sent again when the probe timer expires (RFC 9002 section 6.2.4 allows two)."""
@@ -61,9 +53,6 @@ FORGOTTEN_AFTER = 50.0
 """Seconds: a receiver never forgets a stream that it has heard of within 60."""
 
 GOODBYES = 3
-MAX_SPOOLED = 1 << 16
-"""Datagrams above the floor, with a spool. Without one the receiver's window is the limit."""
-
 PROMISE_MS = 12_500
 """The heartbeat, or the rarest probe with its jitter."""
 
@@ -93,34 +82,32 @@ class AcknowledgedDelivery:
         storage: StoragePolicy,
         random: Callable[[], float],
     ) -> None:
+        self._outbox = Outbox(
+            stream,
+            splitter,
+            counters,
+            max_datagram_size=max_datagram_size,
+            max_retained_bytes=max_retained_bytes,
+            max_age=max_age,
+            storage=storage,
+        )
         self.state = State.IDLE
-        self.window = SendWindow()
-        self.rtt = RttEstimator()
-        self.congestion = CongestionController(max_datagram_size)
         self.wants_new_socket = False
         self.suspected_size: int | None = None
         """A size that arrives where the one in use does not."""
         self._stream = stream
-        self._splitter = splitter
         self._counters = counters
-        self._size = max_datagram_size
-        self._max_age = max_age
         self._random = random
         self._peer = Peer()
-        self._storage = Storage(self.window, storage, max_retained_bytes)
         self._sync = SyncSchedule(random)
-        self._black_hole = BlackHoleDetector()
+        self._path = Path(counters, max_datagram_size)
+        self._timer = self._path.timer
+        self._trouble = SocketTrouble(random)
 
         self._outstanding: RetainedDatagram | None = None
         self._outstanding_sync: bytes | None = None
         self._previous: RetainedDatagram | None = None
         self._probes: deque[RetainedDatagram] = deque()
-        self._timer = ProbeTimer(self.rtt)
-
-        # the socket's refusals
-        self._failures = 0
-        self._refusals: deque[float] = deque(maxlen=AWAY_AFTER_REFUSALS)
-        self._blocked_until = float("-inf")
 
         # the SYNCs that answered a challenge, for a first sample of the round trip
         self._introductions = 0
@@ -131,10 +118,23 @@ class AcknowledgedDelivery:
         self._unproven_order = 0
         self._unsettled_rejections = 0
         self._buffer_dropped = 0
-        self._dropped_numbered = 0
         self._is_closing = False
-        self._is_resumed = False
         self._goodbyes = 0
+
+    @property
+    def window(self) -> SendWindow:
+        """What is sealed and not settled."""
+        return self._outbox.window
+
+    @property
+    def rtt(self) -> RttEstimator:
+        """The round trip as far as known."""
+        return self._path.rtt
+
+    @property
+    def congestion(self) -> CongestionController:
+        """The congestion window."""
+        return self._path.congestion
 
     # commands
 
@@ -155,20 +155,16 @@ class AcknowledgedDelivery:
     ) -> None:
         """Use other limits."""
         del max_retries  # nothing is dropped because it was refused
-        self._storage.max_retained = max_retained_bytes
-        self._max_age = max_age
+        self._outbox.storage.max_retained = max_retained_bytes
+        self._outbox.max_age = max_age
 
     def set_max_datagram_size(self, size: int, now: float) -> None:
         """Use another size; what is sealed and too big is sealed again when its turn comes."""
         del now
-        self._size = size
-        self.suspected_size = None
-        self._black_hole = BlackHoleDetector()
-        self.congestion.set_datagram_size(size)
+        self._outbox.set_size(size)
         self._outstanding = None
-        for each in self.window:
-            if each.size > size:
-                self.window.requeue(each)
+        self.suspected_size = None
+        self._path.set_datagram_size(size)
 
     def close(self, now: float) -> None:
         """Send what is left, and say goodbye when all of it is final."""
@@ -183,13 +179,9 @@ class AcknowledgedDelivery:
         if self.state is State.CLOSED:
             return
         was_open = self.state is State.OPEN
-        self._counters.drop("closed", self._splitter.clear())
-        self._counters.unconfirmed += self.window.retained_records
         has_stored = bool(self.window.stored_records)
         self._outstanding = self._outstanding_sync = None
-        for each in list(self.window):
-            if not each.is_stored:
-                self.window.abandon(each)
+        self._outbox.give_up()
         self.state = State.CLOSED
         if was_open and not has_stored:
             # one last word, if the shell still sends: what is missing will not come
@@ -197,38 +189,8 @@ class AcknowledgedDelivery:
 
     def resume(self, stored: Iterable[tuple[Header, int]], now: float) -> None:
         """Take up what another process left in the spool."""
-        self._is_resumed = True
-        for header, size in stored:
-            if not len(self.window) and not self.window.next_seq:
-                self.window = SendWindow(header.seq)
-                self._storage = self._storage.for_window(self.window)
-            self._resume_gap(header)
-            is_last = header.frag_index == header.frag_count - 1
-            each = RetainedDatagram(
-                header.seq,
-                records=header.n_rec if is_last else 0,
-                n_rec=header.n_rec,
-                end_rec=header.rec + header.n_rec,
-                data=None,
-                size=size,
-                sealed=now,
-            )
-            each.is_stored = True
-            self.window.append(each)
-            self._stream.next_rec = each.end_rec
-        self._stream.continue_at(self.window.next_seq, now)
-        self.window.sent_end = self.window.next_seq
-        self.window.sent_end_rec = self._stream.next_rec
+        self._outbox.resume(stored, now)
         self.on_records(now)
-
-    def _resume_gap(self, header: Header) -> None:
-        """Number the datagrams that the spool has lost; nothing waits for them."""
-        for seq in range(self.window.next_seq, header.seq):
-            missing = RetainedDatagram(
-                seq, records=0, n_rec=0, end_rec=header.rec, data=None, size=0, sealed=0.0
-            )
-            missing.state = DatagramState.ABANDONED
-            self.window.append(missing)
 
     # outputs
 
@@ -238,7 +200,7 @@ class AcknowledgedDelivery:
             return self._outstanding_sync
         if self._outstanding is not None and self._outstanding.data is not None:
             return self._outstanding.data
-        if self.state in (State.IDLE, State.CLOSED) or now < self._blocked_until:
+        if self.state in (State.IDLE, State.CLOSED) or now < self._trouble.blocked_until:
             return None
         if self._sync.is_due(now):
             self._outstanding_sync = self._seal_sync(now, closing=self._is_saying_goodbye)
@@ -255,131 +217,47 @@ class AcknowledgedDelivery:
             if probe.state is DatagramState.IN_FLIGHT and probe.data is not None:
                 return probe
         head = self._head(now)
-        if head is None and len(self._splitter) and self._has_room and self._may_send_next():
-            self._seal_next(now)
+        if head is None and self._may_send_next():
+            self._outbox.seal_next(now)
             head = self._head(now)
         return head if head is not None and self._may_send(head.size) else None
+
+    def _head(self, now: float) -> RetainedDatagram | None:
+        floor = self.window.floor
+        head = self._outbox.head(self._peer.floor + WINDOW_SIZE, now)
+        if self.window.floor > floor:  # something was cut smaller
+            self._sync.soon(now)
+        return head
 
     def _may_send(self, size: int) -> bool:
         """Say whether the window has room; one datagram is always allowed, to ask for more."""
         in_flight = self.window.bytes_in_flight
-        return not in_flight or in_flight + size <= min(self.congestion.window, self._peer.credit)
+        return not in_flight or in_flight + size <= min(
+            self._path.congestion.window, self._peer.credit
+        )
 
     def _may_send_next(self) -> bool:
-        if self.window.peek() is not None:  # it waits for the spool, or for the receiver's window
+        """Say whether a datagram that is sealed now could be sent now."""
+        if not len(self._outbox.splitter) or not self._outbox.has_room:
             return False
-        share = min(len(self._splitter) / self._splitter.full_batch, 1.0)
-        return self._may_send(int(share * self._size))
-
-    def _head(self, now: float) -> RetainedDatagram | None:
-        """Return the oldest datagram to send, once its bytes are at hand and fit."""
-        while True:
-            head = self.window.peek()
-            if head is None or head.data is None:
-                return None
-            if head.seq >= self._peer.floor + WINDOW_SIZE:
-                return None
-            if head.size <= self._size:
-                return head
-            if not self._reseal(head, now):
-                return None
-
-    def _seal_next(self, now: float) -> None:
-        group = self._splitter.next_group()
-        if group is not None:
-            count = len(group.snapshots)
-            self._append(self._stream.seal_group(group.codec, group.bodies, count, now), now)
-
-    def _append(self, group: SealedGroup, now: float) -> None:
-        last = len(group.datagrams) - 1
-        for index, data in enumerate(group.datagrams):
-            self.window.append(
-                RetainedDatagram(
-                    group.first_seq + index,
-                    records=group.n_rec if index == last else 0,
-                    n_rec=group.n_rec,
-                    end_rec=group.first_rec + group.n_rec,
-                    data=data,
-                    size=len(data),
-                    sealed=now,
-                )
-            )
-
-    @property
-    def _has_room(self) -> bool:
-        limit = WINDOW_SIZE if self._storage.policy is StoragePolicy.OFF else MAX_SPOOLED
-        return (
-            len(self.window) < limit - MAX_FRAGMENTS
-            and self.window.retained_bytes < self._storage.max_retained
-        )
-
-    @property
-    def _should_seal_ahead(self) -> bool:
-        """Say whether a datagram should be sealed that cannot be sent yet.
-
-        A full one may as well be: compressed it takes less memory. A small one is worth it only
-        where the spool can keep it if this process dies.
-        """
-        pending = len(self._splitter)
-        if not pending or not self._has_room or self.state is State.CLOSED:
-            return False
-        is_stored_now = self._storage.is_needed(is_open=self.state is State.OPEN)
-        return pending >= self._splitter.full_batch or is_stored_now
+        # one that waits already waits for the spool, or for the receiver's window
+        return self.window.peek() is None and self._may_send(self._outbox.next_size)
 
     def _seal_ahead(self, now: float) -> None:
-        if self._should_seal_ahead:
-            self._seal_next(now)
-
-    def _reseal(self, head: RetainedDatagram, now: float) -> bool:
-        """Cut the sealed bytes into fragments that fit, under new numbers.
-
-        The records in them stay as they are encoded. The receiver may have had the old datagrams
-        already: these are the only copies that no restart has caused.
-        """
-        group = self._group_of(head)
-        if group is None:
-            return False
-        header, parts = group
-        bodies = fragments(
-            b"".join(self._stream.open_own(part.data or b"") for part in parts),
-            self._size - self._stream.overhead,
-        )
-        if any(part.sent_count for part in parts):
-            self._counters.resealed += header.n_rec
-        for part in parts:
-            self.window.abandon(part)
-        if len(bodies) > MAX_FRAGMENTS:
-            self._drop_numbered("oversize", header.n_rec)
-        else:
-            self._append(self._stream.seal_group(header.codec, bodies, header.n_rec, now), now)
-        self._sync.soon(now)
-        return True
-
-    def _group_of(
-        self, datagram: RetainedDatagram
-    ) -> tuple[Header, list[RetainedDatagram]] | None:
-        """Return all fragments that belong to a datagram; None while some are in the spool."""
-        assert datagram.data is not None
-        header = self._stream.header_of(datagram.data)
-        first = datagram.seq - header.frag_index
-        parts = [self.window.get(first + index) for index in range(header.frag_count)]
-        known = [part for part in parts if part is not None]
-        if len(known) < len(parts) or any(part.data is None for part in known):
-            return None
-        return header, known
+        if self._outbox.should_seal_ahead(is_open=self.state is State.OPEN):
+            self._outbox.seal_next(now)
 
     def _seal_sync(self, now: float, *, closing: bool) -> bytes:
         window = self.window
-        dropped = sum(self._counters.dropped.values()) - self._dropped_numbered
         sync = Sync(
             next_seq=max(window.sent_end, window.floor),
             floor=window.floor,
             next_rec=window.sent_end_rec,
             acknowledged=True,
             closing=closing,
-            resumed=self._is_resumed,
-            max_datagram=self._size,
-            dropped_records=self._buffer_dropped + dropped,
+            resumed=self._outbox.is_resumed,
+            max_datagram=self._outbox.size,
+            dropped_records=self._buffer_dropped + self._outbox.dropped_unnumbered,
             receiver_epoch=self._peer.epoch,
             cookie=self._peer.cookie,
             promise_ms=0 if closing else PROMISE_MS,
@@ -392,14 +270,15 @@ class AcknowledgedDelivery:
         """Return when something is to be done; the past means that it is to be done now."""
         if self.state in (State.IDLE, State.CLOSED):
             return None
-        times = [self._sync.at, self._expiry_time]
+        times = [self._sync.at, self._outbox.expiry_time]
         if self.state is State.OPEN:
-            times.append(self.window.loss_time(self.rtt.loss_delay))
+            times.append(self.window.loss_time(self._path.rtt.loss_delay))
             times.append(self._probe_time)
-        if self._should_seal_ahead or self._is_ready_to_send:
+        is_open = self.state is State.OPEN
+        if self._is_ready_to_send or self._outbox.should_seal_ahead(is_open=is_open):
             times.append(float("-inf"))
         first = min((time for time in times if time is not None), default=None)
-        return None if first is None else max(first, self._blocked_until)
+        return None if first is None else max(first, self._trouble.blocked_until)
 
     @property
     def _is_ready_to_send(self) -> bool:
@@ -410,9 +289,9 @@ class AcknowledgedDelivery:
             return True
         head = self.window.peek()
         if head is None:
-            return bool(len(self._splitter)) and self._has_room and self._may_send_next()
+            return self._may_send_next()
         is_sendable = head.data is not None and head.seq < self._peer.floor + WINDOW_SIZE
-        return is_sendable and self._may_send(min(head.size, self._size))
+        return is_sendable and self._may_send(min(head.size, self._outbox.size))
 
     @property
     def _probe_time(self) -> float | None:
@@ -428,41 +307,27 @@ class AcknowledgedDelivery:
             return True
         return bool(len(self.window)) and self.window.peek() is None
 
-    @property
-    def _expiry_time(self) -> float | None:
-        if self._max_age is None:
-            return None
-        oldest = self.window.get(self.window.floor)
-        return None if oldest is None else oldest.sealed + self._max_age
-
     def handle_timeout(self, now: float) -> None:
         """Do what is due."""
         if self.state in (State.IDLE, State.CLOSED):
             return
-        self._expire(now)
+        floor = self.window.floor
+        self._outbox.expire(now)
+        if self.window.floor > floor:
+            self._sync.soon(now)
         if self.state is not State.OPEN:
             return
-        self._detect_lost(now)
+        self._path.detect_lost(self.window, now)
         probe_time = self._probe_time
         if probe_time is not None and probe_time <= now:
             self._on_probe_timeout(now)
-
-    def _expire(self, now: float) -> None:
-        while True:
-            time = self._expiry_time
-            oldest = self.window.get(self.window.floor)
-            if time is None or time > now or oldest is None:
-                return
-            self._drop_numbered("expired", oldest.records)
-            self.window.abandon(oldest)
-            self._sync.soon(now)
 
     def _on_probe_timeout(self, now: float) -> None:
         self._timer.on_expired(now)
         if self._timer.is_silent(now):
             self._go_away(now)
             return
-        if self._black_hole.is_suspected(now):
+        if self._path.black_hole.is_suspected(now):
             self.suspected_size = BASE_SIZE
         if self._goodbyes >= GOODBYES:
             self.state = State.CLOSED
@@ -472,18 +337,11 @@ class AcknowledgedDelivery:
         if not self._probes or self._timer.silent_expiries % 2 == 0:
             self._sync.soon(now)
 
-    def _detect_lost(self, now: float) -> None:
-        lost = self.window.detect_lost(now, self.rtt.loss_delay)
-        if lost:
-            for each in lost:
-                each.was_lost = True
-            self.congestion.on_lost(lost[-1].order, self.window.next_order)
-
     def _go_away(self, now: float) -> None:
         self.state = State.AWAY
         self.wants_new_socket = True
         self._probes.clear()
-        self._blocked_until = float("-inf")
+        self._trouble.unblock()
         self._sync.probe(now)
 
     # inputs
@@ -504,10 +362,9 @@ class AcknowledgedDelivery:
         assert sent is not None, "nothing was to be sent"
         self._outstanding = None
         self._previous = sent
-        self._timer.restart(now)
+        self._path.on_sent(sent, now)
         counters.bytes_sent += sent.size
         counters.retransmissions += sent.sent_count > 0
-        self._black_hole.on_sent(sent.size, now)
         self.window.on_sent(sent, now)
 
     def _on_sync_sent(self, now: float) -> None:
@@ -525,39 +382,26 @@ class AcknowledgedDelivery:
     def on_send_failed(self, failure: SendFailure, now: float) -> None:
         """Note that the socket refused the datagram (TOO_BIG is `set_max_datagram_size`)."""
         self._counters.fail(failure.value)
-        self._failures += 1
         was_sync = self._outstanding_sync is not None
         self._outstanding = self._outstanding_sync = None
-        self._blocked_until = now + backoff(self._failures, self._random)
-        if failure is SendFailure.REFUSED:
-            self._on_refused(now)
-        elif failure is SendFailure.UNREACHABLE and self._failures >= AWAY_AFTER_REFUSALS:
-            self._go_away_once(now)
+        is_gone = self._trouble.on_failure(failure, now)
+        if failure is SendFailure.REFUSED and self._previous is not None:
+            self.window.requeue(self._previous)
+            self._previous = None
+        if is_gone:
+            self.wants_new_socket = True
+            if self.state is State.OPEN:
+                self._go_away(now)
         if was_sync and self.state is not State.OPEN:
             # the error belonged to the SYNC before; the probes have a rhythm of their own
             self._sync.on_refused(now)
-            self._blocked_until = float("-inf")
-
-    def _on_refused(self, now: float) -> None:
-        if self._previous is not None:
-            self.window.requeue(self._previous)
-            self._previous = None
-        self._refusals.append(now)
-        is_burst = len(self._refusals) == AWAY_AFTER_REFUSALS
-        if is_burst and now - self._refusals[0] <= REFUSALS_WITHIN:
-            self._go_away_once(now)
-
-    def _go_away_once(self, now: float) -> None:
-        self.wants_new_socket = True
-        if self.state is State.OPEN:
-            self._go_away(now)
+            self._trouble.unblock()
 
     def on_new_socket(self, now: float) -> None:
         """Note that the name was looked up again."""
         self.wants_new_socket = False
-        self._failures = 0
         self._previous = None
-        self._blocked_until = float("-inf")
+        self._trouble = SocketTrouble(self._random)
         if self._sync.is_probing():
             self._sync.soon(now)
 
@@ -613,7 +457,7 @@ class AcknowledgedDelivery:
         self._on_heard()
         if verdict is Verdict.NEW_RECEIVER:
             if self._introductions == 1:  # Karn's rule; only the SYNC can have caused this answer
-                self.rtt.add_sample(now - self._introduced_at)
+                self._path.rtt.add_sample(now - self._introduced_at)
             self._begin_with_receiver(ack)
         elif self._peer.has_forgotten(ack):
             self._count_resent()
@@ -623,9 +467,10 @@ class AcknowledgedDelivery:
         outcome = self.window.on_ack(ack.floor, ack.bitmap)
         self._requeue_unproven()
         self._settle(outcome)
-        self._learn(outcome, in_flight, now)
-        self._black_hole.on_answer(ack.credit)
-        self._detect_lost(now)
+        is_open = self.state is State.OPEN
+        self._path.on_acked(outcome, in_flight, now, is_open=is_open)
+        self._path.black_hole.on_answer(ack.credit)
+        self._path.detect_lost(self.window, now)
         self._after_ack(ack, now)
 
     def _count_resent(self) -> None:
@@ -640,12 +485,11 @@ class AcknowledgedDelivery:
         self._peer.adopt(ack.receiver_epoch)
         self._unsettled_rejections = 0
         self.window.requeue_all()
-        self.congestion.reset()
+        self._path.restart()
 
     def _on_heard(self) -> None:
         self._timer.on_heard()
-        self._failures = 0
-        self._refusals.clear()
+        self._trouble.on_heard()
 
     def _requeue_unproven(self) -> None:
         """Send again what was on its way when the receiver asked for a proof of our address.
@@ -669,46 +513,6 @@ class AcknowledgedDelivery:
         self._counters.rejected_by_receiver += rejected
         self._counters.confirmed += outcome.final_records - rejected
 
-    def _learn(self, outcome: AckOutcome, in_flight: int, now: float) -> None:
-        """Take round-trip time and window from what was acked."""
-        if outcome.newest is not None and self.state is State.OPEN:
-            self._take_sample(outcome.newest, now)
-            self._doubt(outcome.newest, now)
-        if outcome.progress:
-            self._timer.on_progress(now)
-        for each in outcome.acked:
-            self._black_hole.on_acked(each.size)
-            if each.was_lost:
-                self._judge_loss(each, now)
-        self.congestion.on_acked(outcome.acked_bytes, in_flight)
-
-    def _take_sample(self, newest: RetainedDatagram, now: float) -> None:
-        elapsed = now - newest.last_sent
-        if newest.sent_count > 1:
-            if not self.rtt.is_answer_to_earlier(elapsed):
-                self.rtt.add_lower_bound(elapsed)
-        elif self._timer.is_backed_off:
-            self.rtt.add_late_sample(elapsed)
-        else:
-            self.rtt.add_sample(elapsed)
-
-    def _doubt(self, newest: RetainedDatagram, now: float) -> None:
-        """Do not take the rest of the window for lost because a probe of its first was answered.
-
-        If the path has become slower, what was answered is not the probe, and the answers to the
-        rest are on their way.
-        """
-        is_doubtful = newest.sent_count > 1 and self._timer.is_backed_off
-        self.rtt.doubt = now - newest.first_sent if is_doubtful else 0.0
-
-    def _judge_loss(self, datagram: RetainedDatagram, now: float) -> None:
-        is_unsent = datagram.sent_count < 2
-        if is_unsent or self.rtt.is_answer_to_earlier(now - datagram.last_sent):
-            self._counters.spurious += not is_unsent
-            self.rtt.on_spurious_loss()
-        else:
-            self.rtt.on_true_loss()
-
     def _after_ack(self, ack: Ack, now: float) -> None:
         if ack.closing:
             # it finishes what it has and reads nothing more
@@ -717,7 +521,7 @@ class AcknowledgedDelivery:
         elif self.state is not State.OPEN:
             self._open(now)
         is_told = self.window.floor <= self._peer.floor
-        if not is_told and self._sync.is_older_than(self.rtt.probe_timeout(), now):
+        if not is_told and self._sync.is_older_than(self._path.rtt.probe_timeout(), now):
             self._sync.soon(now)
         if self._goodbyes:
             self.state = State.CLOSED
@@ -728,77 +532,44 @@ class AcknowledgedDelivery:
         if self.state is State.AWAY:
             for each in self.window.in_flight_datagrams():
                 self.window.requeue(each)
-            self.congestion.reset()
-            self.rtt.doubt = 0.0
+            self._path.restart()
         self.state = State.OPEN
         self.wants_new_socket = False
         self._timer.on_progress(now)
-        self._blocked_until = float("-inf")
+        self._trouble.unblock()
         self._sync.beat(now)
 
     # the spool
 
     def datagrams_to_store(self, now: float) -> list[StoredDatagram]:
         """Return the next datagrams for the spool."""
-        return self._storage.to_store(now, is_open=self.state is State.OPEN)
+        return self._outbox.storage.to_store(now, is_open=self.state is State.OPEN)
 
     def on_stored(self, seqs: Iterable[int]) -> None:
         """Note what the spool has."""
-        self._storage.on_stored(seqs)
+        self._outbox.storage.on_stored(seqs)
 
     def on_store_failed(self, now: float) -> None:
         """Note that the spool takes nothing."""
-        self._storage.on_store_failed(now)
+        self._outbox.storage.on_store_failed(now)
 
     def datagrams_to_load(self) -> list[int]:
         """Return the numbers whose bytes are wanted back."""
-        return self._storage.to_load() if self.state is State.OPEN else []
+        return self._outbox.storage.to_load() if self.state is State.OPEN else []
 
     def on_loaded(self, seq: int, data: bytes | None) -> None:
         """Take bytes back from the spool, or learn that they are lost."""
-        datagram = self.window.get(seq)
-        if datagram is None or datagram.data is not None:
-            return
-        if data is None:
-            self._drop_group(datagram, "spool_corrupt")
-        else:
-            self.window.load(datagram, data)
+        self._outbox.on_loaded(seq, data)
+        self._tell_floor()
 
     def on_spool_dropped(self, first_seq: int, last_seq: int) -> None:
         """Give up what the spool has deleted and memory has not."""
-        for seq in range(max(first_seq, self.window.floor), last_seq + 1):
-            datagram = self.window.get(seq)
-            if datagram is not None and datagram.data is None:
-                self._drop_group(datagram, "spool_full")
+        self._outbox.on_spool_dropped(first_seq, last_seq)
+        self._tell_floor()
 
-    def _drop_group(self, datagram: RetainedDatagram, cause: str) -> None:
-        """Give up a datagram and, if it is a fragment, the rest of its record."""
-        if datagram.state is DatagramState.ABANDONED:
-            return
-        for seq in self._numbers_of_group(datagram):
-            part = self.window.get(seq)
-            if part is not None and part.state is not DatagramState.ABANDONED:
-                self._drop_numbered(cause, part.records)
-                self.window.abandon(part)
-        if self.state is State.OPEN:
+    def _tell_floor(self) -> None:
+        if self.state is State.OPEN and self.window.floor > self._peer.floor:
             self._sync.by(float("-inf"))
-
-    def _numbers_of_group(self, datagram: RetainedDatagram) -> range:
-        """Return the numbers that carry the same records: neighbours with the same ordinal."""
-        first = last = datagram.seq
-        while self._has_end_rec(first - 1, datagram.end_rec):
-            first -= 1
-        while self._has_end_rec(last + 1, datagram.end_rec):
-            last += 1
-        return range(first, last + 1)
-
-    def _has_end_rec(self, seq: int, end_rec: int) -> bool:
-        datagram = self.window.get(seq)
-        return datagram is not None and datagram.end_rec == end_rec
-
-    def _drop_numbered(self, cause: str, records: int) -> None:
-        self._counters.drop(cause, records)
-        self._dropped_numbered += records
 
     # getters
 
@@ -818,12 +589,12 @@ class AcknowledgedDelivery:
         """Say whether more records may come."""
         if self._is_closing or self.state is State.CLOSED:
             return False
-        return len(self._splitter) < self._splitter.full_batch
+        return len(self._outbox.splitter) < self._outbox.splitter.full_batch
 
     @property
     def is_idle(self) -> bool:
         """Say whether everything is settled."""
-        return not len(self.window) and not len(self._splitter)
+        return not len(self.window) and not len(self._outbox.splitter)
 
     @property
     def is_closed(self) -> bool:
@@ -838,4 +609,4 @@ class AcknowledgedDelivery:
     @property
     def pending_records(self) -> int:
         """Records that are not sealed yet."""
-        return len(self._splitter)
+        return len(self._outbox.splitter)

@@ -6,16 +6,21 @@ The delay is 0.1 s, doubled per failure in a row, at most 2 s, times a random fa
 
 from __future__ import annotations
 
+from collections import deque
 from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["SendFailure", "backoff", "smaller_datagram_size"]
+__all__ = ["SendFailure", "SocketTrouble", "backoff", "smaller_datagram_size"]
 
 FIRST_DELAY = 0.1
 MAX_DELAY = 2.0
+
+AWAY_AFTER_REFUSALS = 3
+REFUSALS_WITHIN = 1.0
+"""Three refused datagrams within a second: nobody listens."""
 
 MIN_DATAGRAM_SIZE = 128
 """A SYNC has this size; below it there is no protocol."""
@@ -45,6 +50,37 @@ def backoff(failures: int, random: Callable[[], float]) -> float:
     """
     delay = min(FIRST_DELAY * 2.0 ** min(failures - 1, 10), MAX_DELAY)
     return delay * (0.8 + 0.4 * random())
+
+
+class SocketTrouble:
+    """The refusals of one socket in a row: how long to wait, and whether anybody is there."""
+
+    def __init__(self, random: Callable[[], float]) -> None:
+        self.failures = 0
+        self.blocked_until = float("-inf")
+        self._random = random
+        self._refusals: deque[float] = deque(maxlen=AWAY_AFTER_REFUSALS)
+
+    def on_failure(self, failure: SendFailure, now: float) -> bool:
+        """Count a failure; say whether the receiver should be taken for gone."""
+        self.failures += 1
+        self.blocked_until = now + backoff(self.failures, self._random)
+        if failure is SendFailure.UNREACHABLE:
+            return self.failures >= AWAY_AFTER_REFUSALS
+        if failure is not SendFailure.REFUSED:
+            return False
+        self._refusals.append(now)
+        is_burst = len(self._refusals) == AWAY_AFTER_REFUSALS
+        return is_burst and now - self._refusals[0] <= REFUSALS_WITHIN
+
+    def on_heard(self) -> None:
+        """An answer came: the way is free."""
+        self.failures = 0
+        self._refusals.clear()
+
+    def unblock(self) -> None:
+        """Wait no longer."""
+        self.blocked_until = float("-inf")
 
 
 def smaller_datagram_size(refused: int, told: int | None) -> int:
