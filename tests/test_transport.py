@@ -377,7 +377,7 @@ def test_a_unix_receiver_that_comes_back_is_found(tmp_path: Path) -> None:
                 transport.send(b"x")
                 assert sock.recv(100) == b"x"
             os.unlink(path)
-            assert failure_of(transport, b"y").failure is SendFailure.REFUSED
+            assert failure_of(transport, b"y").failure is SendFailure.UNREACHABLE
 
 
 # --- descriptors -------------------------------------------------------------------------------

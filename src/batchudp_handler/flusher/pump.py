@@ -266,7 +266,7 @@ class Pump:
 
     def _deadline(self, now: float) -> float | None:
         if not self._is_open:
-            has_work = len(self.buffer) or not self.is_settled
+            has_work = self._is_closing or len(self.buffer) or not self.is_settled
             return self.transport.retry_at if has_work else None
         times = [self.sender.next_timeout()]
         if self._blocked_since is not None:

@@ -38,18 +38,22 @@ LIMITS = DecodeLimits(records=1_000_000)
 
 
 class DatagramCollector:
-    """Collects what arrives at a free port of the loopback, or at a Unix path, in a thread.
+    """Collects what arrives at a port of the loopback, or at a Unix path, in a thread.
+
+    Args:
+        path: Listen at this Unix path.
+        port: Listen at this port of the loopback; 0: any free one.
 
     >>> with DatagramCollector() as collector:
     ...     host, port = collector.address
     """
 
-    def __init__(self, path: str | None = None) -> None:
+    def __init__(self, path: str | None = None, *, port: int = 0) -> None:
         family = socket.AF_INET if path is None else socket.AF_UNIX
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
         with suppress(OSError):  # SO_RCVBUFFORCE: more than an ordinary user gets
             self._socket.setsockopt(socket.SOL_SOCKET, 33, RECEIVE_BUFFER)
-        self._socket.bind(("127.0.0.1", 0) if path is None else path)
+        self._socket.bind(("127.0.0.1", port) if path is None else path)
         self.address: tuple[str, int] = (
             self._socket.getsockname() if path is None else (f"unix://{path}", 0)
         )

@@ -44,9 +44,12 @@ FAILURES = {
 class SendError(Exception):
     """A datagram did not leave."""
 
-    def __init__(self, code: int) -> None:
+    def __init__(self, code: int, *, is_local: bool = False) -> None:
         super().__init__(errno.errorcode.get(code, str(code)))
         self.failure = FAILURES.get(code, SendFailure.UNREACHABLE)
+        if is_local and self.failure is SendFailure.REFUSED:
+            # a Unix socket refuses this datagram; the one before was taken
+            self.failure = SendFailure.UNREACHABLE
         self.code = code
         self.is_until_writable = code == errno.EAGAIN
         """The socket's own buffer is full, and the kernel will say when it no longer is."""
@@ -214,7 +217,8 @@ class UDPTransport:
             self._checked().send(datagram)
         except OSError as error:
             self._count_error(error)
-            failed = SendError(error.errno or errno.EIO)
+            is_local = self._family == socket.AF_UNIX
+            failed = SendError(error.errno or errno.EIO, is_local=is_local)
             self._on_failure(failed.failure)
             raise failed from None
 
@@ -227,7 +231,7 @@ class UDPTransport:
         return self._owned.socket
 
     def _on_failure(self, failure: SendFailure) -> None:
-        has_choice = len(self._addresses) > 1 or self._family == socket.AF_UNIX
+        has_choice = len(self._addresses) > 1
         if failure is SendFailure.UNREACHABLE or (failure is SendFailure.REFUSED and has_choice):
             self.reopen()
 
