@@ -142,12 +142,15 @@ def wait_for_server(port: int, process: subprocess.Popen[bytes]) -> None:
 
 
 def wait_for_idle_workers(port: int) -> None:
-    """Wait until no worker of uWSGI is busy, as its stats server tells."""
+    """Wait until all workers of uWSGI have loaded the application and none is busy.
+
+    Its stats server tells.
+    """
 
     def are_idle() -> bool:
         with socket.create_connection(("127.0.0.1", port), PATIENCE) as sock:
             answer = json.loads(b"".join(iter(lambda: sock.recv(65_536), b"")))
-        return all(worker["status"] == "idle" for worker in answer["workers"])
+        return all(each["apps"] and each["status"] == "idle" for each in answer["workers"])
 
     assert wait_until(are_idle)
 

@@ -185,7 +185,8 @@ def test_uwsgi(
     with example.running([*command, "--stats", f"127.0.0.1:{stats_port}"]) as process:
         wait_for_server(port, process)
         visit(port)
-        # uWSGI skips the exit hooks of a worker that is busy when it is told to stop
+        # uWSGI skips the exit hooks of a worker that is busy, or not yet ready, when it is told
+        # to stop
         wait_for_idle_workers(stats_port)
 
     orders = example.orders()
