@@ -118,7 +118,7 @@ def test_netcat_from_a_shell(
 
 def test_demo() -> None:
     """The demo ends well, and its summary says that nothing was lost."""
-    printed = run("demo.py")
+    printed = run("demo.py", "2")
 
     assert "lost 0" in printed
 
