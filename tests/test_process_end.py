@@ -291,7 +291,7 @@ def test_without_threads_the_callers_send(
     ended = run(
         """
         import types
-        sys.modules["uwsgi"] = types.SimpleNamespace(opt={"http": b":80"})
+        sys.modules["uwsgi"] = types.SimpleNamespace(has_threads=0)
         handler = make()
         for number in range(50):
             logger.info("n %d", number)

@@ -494,16 +494,11 @@ class Flusher:
 def threads_can_run() -> bool:
     """Whether a thread that is started gets to run.
 
-    Under uWSGI without ``enable-threads`` it does not, and starting it would hang.
+    Under uWSGI before 2.0.30 without ``enable-threads`` it does not, or only while a request is
+    handled. uWSGI says itself whether it lets threads run.
     """
     uwsgi = sys.modules.get("uwsgi")
-    if uwsgi is None:
-        return True
-    options = getattr(uwsgi, "opt", {})
-    return any(
-        options.get(name) not in (None, False, b"0", b"false")
-        for name in ("enable-threads", "threads")
-    )
+    return uwsgi is None or bool(getattr(uwsgi, "has_threads", True))
 
 
 def _run_aside(function: Callable[[], None]) -> None:
