@@ -96,7 +96,7 @@ class Flusher:
         self.is_closed = False
         self._on_start: Callable[[], None] | None = on_start
         self._clock = clock
-        self._pump: Pump | None = None
+        self._pumps: dict[str, Pump] = {}  # the present one; a dict, because setdefault is atomic
         self._ledger = Ledger(clock())
         self._note = LossNote(f"{settings.host}:{settings.port}")
         self._room = WaitingRoom(clock)
@@ -104,9 +104,8 @@ class Flusher:
         # `threading` offers at that moment, which gevent may have replaced
         self._owner = threading.Lock()
         self._starting = threading.Lock()
-        self._closing = threading.Lock()
         self._make_lock: Callable[[], threading.Lock] = threading.Lock
-        self._close_request: Request | None = None
+        self._close_requests: dict[str, Request] = {}  # one at most
         self._flush_requests: deque[Request] = deque()
         self._current_flushes: list[Request] = []
         self._changes: deque[tuple[FlusherSettings, Request]] = deque()
@@ -220,17 +219,20 @@ class Flusher:
         elif self._pump is not None or len(self.buffer):
             self._drive(request.deadline, lambda: self.is_closed)
         self.is_closed = True
+        self._wait_for_owner(request.deadline + GRACE)
         self._send_late()
         self._note.tell(self._ledger.lost(self.buffer, self._pump), self._clock(), is_last=True)
 
+    def _wait_for_owner(self, deadline: float) -> None:
+        """Let whoever is sending finish, so that nothing is on its way when `close` returns."""
+        while self._owner.locked() and not self._is_abandoned and self._clock() < deadline:
+            self._request(0.0).wait(OWNER_CHECK)
+
     def begin_close(self, patience: float | None = None) -> Request:
         """Ask for the close and do not wait for it."""
-        request = self._close_request
-        if request is not None or not self._closing.acquire(blocking=False):
-            return request or self._request(0.0)
         if patience is None:
             patience = self.settings.shutdown_timeout
-        self._close_request = request = self._request(patience)
+        request = self._close_requests.setdefault("close", self._request(patience))
         if self._is_running and self._pump is not None:
             self._pump.transport.wakeup.send()
         return request
@@ -356,6 +358,8 @@ class Flusher:
             request.finish(is_granted=False)
         if self._close_request is not None:
             self._close_request.finish(is_granted=True)
+        if self.is_closed:
+            self._send_late()  # what came while the last owner was leaving
 
     def _apply_changes(self, now: float) -> None:
         while self._changes:
@@ -442,7 +446,8 @@ class Flusher:
         pump = self._get_pump()
         transport = pump.transport
         sender = self._make_sender(replace(self.settings.sender, acknowledged=False))
-        self._pump = late = self._ledger.succeed(pump, self._make_pump(sender, transport))
+        late = self._ledger.succeed(pump, self._make_pump(sender, transport))
+        self._pumps["present"] = late
         try:
             if not transport.open_known() and not transport.open(self._clock()):
                 transport.wait(LOOK_UP_PATIENCE, readable=False, writable=False)
@@ -454,19 +459,35 @@ class Flusher:
 
     # --- making parts ----------------------------------------------------------------------------
 
+    @property
+    def _close_request(self) -> Request | None:
+        return self._close_requests.get("close")
+
+    @property
+    def _pump(self) -> Pump | None:
+        return self._pumps.get("present")
+
     def _get_pump(self) -> Pump:
-        if self._pump is None:
-            host, port, fit_path, resolve_interval = _target(self.settings)
-            sender = self._make_sender(self.settings.sender)
-            transport = UDPTransport(
-                host,
-                port,
-                fit_path=fit_path,
-                resolve_interval=resolve_interval,
-                run_aside=_run_aside,
-            )
-            self._pump = self._make_pump(sender, transport)
-        return self._pump
+        pump = self._pump
+        if pump is not None:
+            return pump
+        made = self._make_first_pump()
+        # the first record and a flush may get here on two threads at once: one pump wins
+        pump = self._pumps.setdefault("present", made)
+        if pump is not made:
+            made.transport.close()
+        return pump
+
+    def _make_first_pump(self) -> Pump:
+        host, port, fit_path, resolve_interval = _target(self.settings)
+        transport = UDPTransport(
+            host,
+            port,
+            fit_path=fit_path,
+            resolve_interval=resolve_interval,
+            run_aside=_run_aside,
+        )
+        return self._make_pump(self._make_sender(self.settings.sender), transport)
 
     def _make_sender(self, settings: SenderSettings) -> SenderProtocol:
         return SenderProtocol(
