@@ -134,3 +134,44 @@ def test_a_bitmap_above_an_older_floor_is_read_from_that_floor() -> None:
     window.on_ack(0, 0b010)
     assert second.state is DatagramState.HELD
     assert third.state is DatagramState.IN_FLIGHT
+
+
+def answer_all(link: Link, seconds: float) -> None:
+    """Answer everything that was sent, after a round trip."""
+    link.now += seconds
+    link.answer(floor=max(link.seqs) + 1)
+
+
+def test_a_datagram_that_was_sent_twice_gives_no_sample() -> None:
+    """Nobody knows which transmission was answered: the estimate must not shrink (Karn)."""
+    link = Link()
+    for _ in range(20):
+        link.log(1)
+        link.send()
+        answer_all(link, 0.1)
+    before = link.sender.rtt
+    link.log(1)
+    link.send()
+    sent = len(link.seqs)
+    while len(link.seqs) == sent:
+        link.wait(0.01)
+    answer_all(link, 0.001)
+    assert before is not None
+    assert link.sender.rtt is not None
+    assert link.sender.rtt >= before
+
+
+def test_a_loss_halves_the_congestion_window() -> None:
+    """What was overtaken and is overdue says that the path is full."""
+    link = Link()
+    link.log(3_000)
+    while link.sender.congestion_window < 60_000:
+        link.send()
+        answer_all(link, 0.1)
+    link.send()
+    floor = link.sender.floor
+    link.now += 0.1
+    link.answer(floor=floor, bitmap=(1 << (max(link.seqs) + 1 - floor)) - 2)  # not the oldest
+    before = link.sender.congestion_window
+    link.wait(0.2)
+    assert link.sender.congestion_window == before // 2
