@@ -331,6 +331,7 @@ def test_a_slow_unix_receiver_slows_the_flusher_and_nobody_else(
         reader.join(10.0)
         assert not reader.is_alive()
         assert handler.stats().sent == 1_000
+        assert handler.stats().retries == 0, "waiting for room is no failed attempt"
     began = time.monotonic()
     handler.close()
     assert time.monotonic() - began < 1.0, "nobody is left to say goodbye to"

@@ -495,6 +495,7 @@ def test_its_repr_says_where_it_ships_to() -> None:
         ({"host": "two words"}, "host"),
         ({"static_fields": {"x": object()}}, "static_fields"),
         ({"key_file": "/nowhere/key"}, "key file"),
+        ({"delivery": "acknowledged", "spool_directory": "/tmp/spool"}, "spool_directory"),
     ],
 )
 def test_bad_values_are_refused(settings: dict[str, Any], words: str) -> None:
@@ -848,7 +849,7 @@ def test_the_locked_handler_still_takes_records(
     handler = make()
     logger.addHandler(handler)
     handler.acquire()
-    worker = threading.Thread(target=logger.info, args=("locked",))
+    worker = threading.Thread(target=logger.info, args=("locked",), daemon=True)
     worker.start()
     worker.join(5.0)
     assert not worker.is_alive()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 from batchudp_handler import fork
 from batchudp_handler.config import HandlerConfig
 from batchudp_handler.core.batch import BatchHeader
+from batchudp_handler.core.errors import ConfigError
 from batchudp_handler.core.sender import SenderSettings
 from batchudp_handler.core.snapshot import snapshot
 from batchudp_handler.core.wire import CHECKSUM
@@ -105,6 +106,7 @@ class BatchUDPHandler(logging.Handler):
     ) -> None:
         given = {name: value for name, value in locals().items() if name not in _NOT_SETTINGS}
         config = HandlerConfig.from_mapping(given)
+        _refuse_spool(config)
         self._config = config
         self._relay = config.relay
         self._format_exception = _plain_formatter.formatException
@@ -271,6 +273,12 @@ class BatchUDPHandler(logging.Handler):
 
 
 _NOT_SETTINGS = {"self", "__class__"}
+
+
+def _refuse_spool(config: HandlerConfig) -> None:
+    if config.spool_directory is not None:
+        message = "spool_directory cannot be used yet: unconfirmed batches are kept in memory"
+        raise ConfigError(message)
 
 
 def _seal_from(config: HandlerConfig) -> Seal:
