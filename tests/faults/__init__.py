@@ -1,0 +1,1 @@
+"""Real processes, a real network with faults, and real deaths."""

@@ -1,0 +1,25 @@
+"""What did the runs with real processes cost? A table at the end of the session."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.support import HEADINGS, IS_SOAK, TABLE
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show the table after a long run, or when asked to say more."""
+    if not TABLE.rows or not (IS_SOAK or terminalreporter.verbosity > 0):
+        return
+    terminalreporter.write_sep("-", "faults")
+    dashes = tuple("---" for _ in HEADINGS)
+    for row in (HEADINGS, dashes, *TABLE.rows):
+        terminalreporter.write_line(f"| {' | '.join(row)} |")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long runs may take longer."""
+    if IS_SOAK:
+        for item in items:
+            if "faults" in item.path.parts:
+                item.add_marker(pytest.mark.timeout(900))

@@ -1,0 +1,122 @@
+"""What does a program log whose records are counted afterwards? A process that the tests start.
+
+Its argument is a JSON object with the fields of `Plan`. Each report on its standard output is a
+line of JSON: the counters of all its handlers and, at the end, whether `flush` said yes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import sys
+import threading
+import time
+from dataclasses import asdict, dataclass, field
+from random import Random
+
+from batchudp_handler import BatchUDPHandler
+
+REPORT_INTERVAL = 0.02
+PORTION_SECONDS = 0.02
+WORDS = ("order", "paid", "login", "failed", "request", "took", "queue", "retry", "cache", "miss")
+
+
+@dataclass
+class Plan:
+    """What is logged, how fast, and through which handlers."""
+
+    host: str
+    port: int
+    runs: list[str]
+    """A handler, with a stream of its own, for each."""
+    count: int
+    """Records of each run."""
+    first: int = 0
+    size: int = 330
+    """About how many characters a record has."""
+    rate: float = 0.0
+    """Records of each run per second; 0: as fast as can be."""
+    is_told_to_end: bool = False
+    """Goes on living, with its handlers open, until its standard input ends."""
+    is_flushed: bool = True
+    flush_timeout: float = 300.0
+    settings: dict[str, object] = field(default_factory=dict)
+
+
+def text_of(run: str, number: int, size: int) -> str:
+    """The text of a record: the same wherever it is made, and of its own length."""
+    random = Random(f"{run}/{number}")
+    length = random.randrange(size * 3 // 5, size * 7 // 5)
+    words = " ".join(random.choices(WORDS, k=length // 6 + 1))
+    return f"{random.getrandbits(64):016x} {words}"[: max(length, 16)]
+
+
+def digest_of(text: str) -> str:
+    """What shows that a text arrived as it was."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def main() -> None:
+    """Log everything, flush, close, and report."""
+    plan = Plan(**json.loads(sys.argv[1]))
+    handlers = [_make_handler(plan) for _ in plan.runs]
+    if plan.is_told_to_end:
+        threading.Thread(target=_report_for_ever, args=(handlers,), daemon=True).start()
+    began = time.monotonic()
+    _log_all(plan, [_logger(run, each) for run, each in zip(plan.runs, handlers, strict=True)])
+    if plan.is_told_to_end:
+        sys.stdin.read()
+    flushed = plan.is_flushed and all(each.flush(plan.flush_timeout) for each in handlers)
+    seconds = time.monotonic() - began
+    for each in handlers:
+        each.close()
+    _report(handlers, flushed=flushed, seconds=seconds)
+
+
+def _make_handler(plan: Plan) -> BatchUDPHandler:
+    settings: dict[str, object] = {
+        "delivery": "acknowledged",
+        "overflow": "block",
+        "overflow_timeout": None,
+        "batch_size": 100,
+        "max_datagram_size": 1_400,
+        "shutdown_timeout": 60.0,
+        **plan.settings,
+    }
+    return BatchUDPHandler(plan.host, plan.port, **settings)  # type: ignore[arg-type]  # from JSON
+
+
+def _logger(run: str, handler: BatchUDPHandler) -> logging.Logger:
+    log = logging.getLogger(run)
+    log.setLevel(logging.DEBUG)
+    log.propagate = False
+    log.addHandler(handler)
+    return log
+
+
+def _log_all(plan: Plan, loggers: list[logging.Logger]) -> None:
+    began = time.monotonic()
+    for number in range(plan.first, plan.first + plan.count):
+        if plan.rate:
+            due = began + (number - plan.first) / plan.rate
+            if due - time.monotonic() > PORTION_SECONDS:
+                time.sleep(PORTION_SECONDS)
+        for log in loggers:
+            text = text_of(log.name, number, plan.size)
+            log.info("%s %d %s %s", log.name, number, digest_of(text), text)
+
+
+def _report_for_ever(handlers: list[BatchUDPHandler]) -> None:
+    while True:
+        _report(handlers)
+        time.sleep(REPORT_INTERVAL)
+
+
+def _report(handlers: list[BatchUDPHandler], **more: object) -> None:
+    stats = [asdict(each.stats()) for each in handlers]
+    print(json.dumps({"stats": stats, **more}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
