@@ -787,6 +787,49 @@ def test_a_challenge_in_the_same_epoch_only_proves_the_address() -> None:
     assert bench.sender.counters.resent_to_new_receiver == 0
 
 
+def test_after_an_address_change_what_was_on_its_way_is_sent_at_once() -> None:
+    """It was not taken from the unproven address; nobody has to wait for a timer to know."""
+    bench = acknowledged()
+    bench.log(1)
+    bench.send()
+    bench.ack(cookie=COOKIE)
+    bench.send()
+    bench.now += 2.0  # a slow path: the probe timer is far away
+    bench.ack()
+    first = bench.send()
+    bench.ack(cookie=b"d" * 16)
+    assert len(syncs(bench.until(bench.now + 0.06))) == 1
+    bench.ack()
+    assert bench.send() == first
+
+
+def test_a_copy_of_an_old_challenge_sends_nothing_again() -> None:
+    """Only another cookie means another address."""
+    bench = acknowledged()
+    bench.log(1)
+    bench.send()
+    bench.ack(cookie=COOKIE)
+    bench.send()
+    bench.now += 2.0
+    bench.ack()
+    bench.send()
+    bench.ack(cookie=COOKIE)
+    bench.until(bench.now + 0.06)
+    bench.ack()
+    assert seqs(bench.send()) == []
+
+
+def test_a_receiver_that_may_have_forgotten_us_is_counted() -> None:
+    """A challenge after a minute without an answer: what was delivered may be delivered again."""
+    bench = acknowledged()
+    bench.log(1)
+    bench.open()
+    bench.send()
+    bench.until(bench.now + 70.0)
+    bench.ack(cookie=b"d" * 16)
+    assert bench.sender.counters.resent_to_new_receiver == 1
+
+
 def test_silence_leads_away_and_no_data_is_sent_there() -> None:
     """Five probes and five seconds without an answer: probes only, and a new look-up."""
     bench = acknowledged()
@@ -1127,6 +1170,43 @@ def test_stored_datagrams_leave_memory_and_are_loaded_again() -> None:
     assert records([sent[seq] for seq in sorted(sent)]) == list(range(total))
     assert bench.sender.counters.confirmed == total
     assert bench.sender.floor == len(sent)
+
+
+def test_with_room_in_memory_stored_datagrams_stay_at_hand() -> None:
+    """The disk is a second copy then, and nothing has to be read back."""
+    bench = with_spool()
+    spool: dict[int, bytes] = {}
+    bench.log(*range(500))
+    bench.until(1.0)
+    store_all(bench, spool)
+    bench.open()
+    assert bench.sender.datagrams_to_load() == []
+    assert seqs(bench.send())
+
+
+def test_a_group_is_cut_smaller_also_when_the_spool_has_parts_of_it() -> None:
+    """Fragments that are held at the far side and not in memory are read back for it."""
+    bench = with_spool(max_retained_bytes=500)
+    spool: dict[int, bytes] = {}
+    big = list(range(290))
+    bench.log(big)
+    bench.until(0.0)
+    store_all(bench, spool)
+    bench.open()
+    sent: dict[int, bytes] = {}
+    for limit in (200, 140):
+        bench.sender.set_max_datagram_size(limit, bench.now)
+        for _ in range(60):
+            for seq in bench.sender.datagrams_to_load():
+                bench.sender.on_loaded(seq, spool[seq])
+            sent.update({header(data).seq: data for data in bench.send() if is_data(data)})
+            if limit == 200 and len(sent) == len(spool):
+                bench.ack(bitmap=1 << max(spool))  # the last one, which stays small enough
+            bench.now += 0.01
+    last = {seq: data for seq, data in sent.items() if seq >= len(spool)}
+    body = b"".join(CHECKSUM.open(last[seq]) for seq in sorted(last))
+    assert json.loads(body) == [big]
+    assert bench.sender.floor == len(spool)
 
 
 def test_a_full_disk_is_left_alone_for_a_while() -> None:
