@@ -863,6 +863,68 @@ def test_refusals_lead_away_at_once() -> None:
     bench.check_identity(100)
 
 
+def test_no_way_to_the_receiver_leads_away_too() -> None:
+    """Three times without a route: probes only, and a new look-up."""
+    bench = acknowledged()
+    bench.log(1)
+    bench.open()
+    for _ in range(3):
+        bench.fail(SendFailure.UNREACHABLE)
+        bench.now += 1.0
+    assert bench.sender.is_away
+    assert bench.sender.wants_new_socket
+    bench.sender.on_new_socket(bench.now)
+    assert not bench.sender.wants_new_socket
+    assert len(syncs(bench.until(bench.now + 0.1))) == 1
+
+
+def test_a_full_socket_is_no_sign_of_absence() -> None:
+    """Without buffer space the sender waits, longer each time, and stays."""
+    bench = acknowledged()
+    bench.log(1)
+    bench.open()
+    for _ in range(5):
+        bench.fail(SendFailure.WOULD_BLOCK)
+        at = bench.sender.next_timeout()
+        assert at is not None
+        bench.now = at
+    assert not bench.sender.is_away
+    assert records(bench.send()) == [1]
+
+
+def test_a_refused_probe_keeps_the_rhythm_of_the_probes() -> None:
+    """While nobody is there the socket refuses every second one; the backoff does not add up."""
+    bench = acknowledged()
+    bench.log(1)
+    sent = 0
+    is_refused = False
+    while bench.now < 10.0:
+        if bench.sender.datagram_to_send(bench.now) is None:
+            at = bench.sender.next_timeout()
+            assert at is not None
+            bench.now = max(bench.now, at)
+        elif is_refused:
+            bench.sender.on_send_failed(SendFailure.REFUSED, bench.now)
+            is_refused = False
+        else:
+            bench.sender.on_datagram_sent(bench.now)
+            is_refused = True
+            sent += 1
+    assert sent >= 8
+
+
+def test_reconfigure_changes_the_bounds_of_a_stream() -> None:
+    """Memory and age may be changed while it runs."""
+    bench = acknowledged()
+    bench.log(1)
+    bench.open()
+    bench.send()
+    changed = SenderSettings(encoder=encode, max_datagram_size=200, acknowledged=True, max_age=0.5)
+    bench.sender.reconfigure(changed, bench.now)
+    bench.until(bench.now + 1.0)
+    assert bench.dropped == {"expired": 1}
+
+
 def test_refused_queues_the_previous_datagram_again() -> None:
     """It was lost, and nobody has to wait for a timer to know."""
     bench = acknowledged()
