@@ -45,7 +45,8 @@ SETTINGS: dict[str, dict[str, object]] = {
     "plain": {},
     "small buffer": {"capacity": 50, "batch_size": 5},
     "every record wakes": {"batch_size": 1, "flush_level": 0},
-    "block": {"capacity": 50, "overflow": "block", "overflow_timeout": 0.02},
+    # short: each signal that comes while one is held nests deeper, up to the recursion limit
+    "block": {"capacity": 50, "overflow": "block", "overflow_timeout": 0.002},
 }
 
 
