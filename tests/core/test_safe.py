@@ -147,6 +147,13 @@ def test_cut_says_how_much_is_missing() -> None:
     assert cut("abcdef", 3) == "abc… [truncated 3 characters]"
 
 
+def test_a_text_cut_again_says_all_that_is_missing() -> None:
+    """However often a text is cut on its way, one marker counts everything."""
+    once = cut("x" * 1_000, 100)
+    assert cut(once, 100) == once
+    assert cut(once, 60) == "x" * 60 + "… [truncated 940 characters]"
+
+
 @pytest.mark.parametrize(
     ("number", "portable"),
     [

@@ -186,7 +186,7 @@ def test_too_many_fragments_cut_the_text() -> None:
     kept, marker = first.split("… ")
     assert text.startswith(kept)
     assert len(kept) > ROOM
-    assert marker == f"[truncated {len(text) - len(kept)} bytes]"
+    assert marker == f"[truncated {len(text) - len(kept)} characters]"
     assert second == "next"
     assert bench.counters.truncated == 1
 
@@ -235,13 +235,13 @@ def test_truncation_cuts_each_text_and_keeps_the_rest() -> None:
     fields[EXC_TEXT] = "é" * 30
     fields[EXTRAS] = {"n": 1, "s": "y" * 30, "list": list(range(30)), "short": [1]}
     cut = truncate(tuple(fields), 20)
-    assert render(cut) == "x" * 20 + "… [truncated 36 bytes]"
-    assert cut[EXC_TEXT] == "é" * 20 + "… [truncated 20 bytes]"
+    assert render(cut) == "x" * 20 + "… [truncated 36 characters]"
+    assert cut[EXC_TEXT] == "é" * 20 + "… [truncated 10 characters]"
     assert cut[NAME] == "name"
     assert cut[EXTRAS] == {
         "n": 1,
-        "s": "y" * 20 + "… [truncated 10 bytes]",
-        "list": "[0, 1, 2, 3, 4, 5, 6… [truncated 90 bytes]",
+        "s": "y" * 20 + "… [truncated 10 characters]",
+        "list": "[0, 1, 2, 3, 4, 5, 6… [truncated 90 characters]",
         "short": [1],
     }
 

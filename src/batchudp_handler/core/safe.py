@@ -8,6 +8,7 @@ the near side would have printed.
 
 from __future__ import annotations
 
+import re
 from contextvars import ContextVar
 from math import isfinite
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,8 @@ MAX_BITS = 996
 """An int of at most so many bits has at most 300 digits: every conversion and every float can take
 it. Larger ones travel as text."""
 
+_MARKER = re.compile(r"… \[truncated ([0-9]{1,12}) characters\]\Z")
+_LONGEST_MARKER = 40
 _MAX_NODES = 1_000
 _MAX_DEPTH = 16
 _MAX_NESTED_CALLS = 4
@@ -63,10 +66,17 @@ def _placeholder(value: object) -> str:
 
 
 def cut(text: str, characters: int) -> str:
-    """`text`, or its beginning and a marker that says how much is missing."""
+    """`text`, or its beginning and a marker that says how much is missing.
+
+    A text that was cut before has one marker, which counts both times: the snapshot, the splitter
+    and the far side may each find a text too long.
+    """
     if len(text) <= characters:
         return text
-    return f"{text[:characters]}… [truncated {len(text) - characters} characters]"
+    earlier = _MARKER.search(text, max(len(text) - _LONGEST_MARKER, 0))
+    end = earlier.start() if earlier else len(text)
+    missing = max(end - characters, 0) + (int(earlier[1]) if earlier else 0)
+    return f"{text[: min(end, characters)]}… [truncated {missing} characters]"
 
 
 def is_portable_number(value: float) -> bool:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from json import dumps
 from typing import TYPE_CHECKING, Any
 
+from batchudp_handler.core.safe import cut
 from batchudp_handler.core.snapshot import EXTRAS, NARGS, TEMPLATE, VALUES, render
 
 if TYPE_CHECKING:
@@ -36,10 +37,7 @@ def truncate(snapshot: Snapshot, characters: int) -> Snapshot:
 
 
 def _cut(value: Any, characters: int) -> Any:
-    if value.__class__ is not str or len(value) <= characters:
-        return value
-    missing = len(value[characters:].encode("utf-8", "surrogatepass"))
-    return f"{value[:characters]}… [truncated {missing} bytes]"
+    return cut(value, characters) if value.__class__ is str else value
 
 
 def _cut_value(value: JSON, characters: int) -> JSON:
