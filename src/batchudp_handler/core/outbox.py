@@ -133,10 +133,15 @@ class Outbox:
         The records in them stay as they are encoded. The receiver may have had the old datagrams
         already: these are the only copies that no restart has caused.
         """
-        group = self._group_of(head)
-        if group is None:
+        assert head.data is not None
+        header = self._stream.header_of(head.data)
+        parts = self._parts_of(head, header)
+        if len(parts) < header.frag_count:
+            # the spool has lost one, or the receiver, which is wrong, calls it final
+            self._drop_group(head, "oversize")
+            return True
+        if not self._are_at_hand(parts):
             return False
-        header, parts = group
         bodies = fragments(
             b"".join(self._stream.open_own(part.data or b"") for part in parts),
             self.size - self._stream.overhead,
@@ -151,20 +156,22 @@ class Outbox:
             self._append(self._stream.seal_group(header.codec, bodies, header.n_rec, now), now)
         return True
 
-    def _group_of(
-        self, datagram: RetainedDatagram
-    ) -> tuple[Header, list[RetainedDatagram]] | None:
-        """Return all fragments that belong to a datagram; None while the spool has some."""
-        assert datagram.data is not None
-        header = self._stream.header_of(datagram.data)
+    def _parts_of(self, datagram: RetainedDatagram, header: Header) -> list[RetainedDatagram]:
+        """Return the fragments of a datagram's group that are not settled or given up."""
         first = datagram.seq - header.frag_index
         parts = [self.window.get(first + index) for index in range(header.frag_count)]
-        known = [part for part in parts if part is not None]
-        assert len(known) == len(parts), "the floor never passes a part of a group"
-        away = [part for part in known if part.data is None]
+        return [
+            part
+            for part in parts
+            if part is not None and part.state is not DatagramState.ABANDONED
+        ]
+
+    def _are_at_hand(self, parts: list[RetainedDatagram]) -> bool:
+        """Say whether the spool has none of these; have it asked for those that it has."""
+        away = [part for part in parts if part.data is None]
         for part in away:
-            self.window.requeue(part)  # so that the storage asks for it
-        return None if away else (header, known)
+            self.window.requeue(part)
+        return not away
 
     # giving up
 
