@@ -9,7 +9,6 @@ out twice.
 from __future__ import annotations
 
 import json
-import zlib
 from typing import TYPE_CHECKING
 
 from batchudp_handler.core.errors import DecodeError, Reason
@@ -34,6 +33,7 @@ from batchudp_handler.core.wire import (
     encode_ack,
     encode_data,
     encode_sync,
+    parse,
 )
 
 from .feed import Feed
@@ -69,10 +69,9 @@ def sender(data: bytes) -> None:
 
 
 def _encode(snapshots: Sequence[Snapshot], /) -> Encoded:
-    """Record numbers, padded to sizes that differ; cheap, and small enough to split anyhow."""
-    payload = json.dumps([each[0] for each in snapshots]).encode()
-    body = zlib.compress(payload, 1)
-    return Encoded(1, body, len(payload))
+    """Record numbers, padded to sizes that differ, and cheap to make."""
+    body = json.dumps([each[0] for each in snapshots]).encode()
+    return Encoded(0, body, len(body))
 
 
 class _SenderStory:
@@ -83,7 +82,7 @@ class _SenderStory:
         self.now = 0.0
         self.accepted = 0
         self.counter = 0
-        self.outstanding: bytes | None = None
+        self.sent_end = 0
         self.epochs = [77]
         self.stored: dict[int, bytes] = {}
         settings = SenderSettings(
@@ -99,10 +98,22 @@ class _SenderStory:
         self.machine = SenderProtocol(settings, stream_id=STREAM, now=0.0, random=lambda: 0.5)
         # what happens most often stands here most often
         self.steps = (
-            *(self.log, self.send, self.send, self.send_all, self.wait, self.acknowledge),
-            *(self.acknowledge, self.acknowledge, self.challenge, self.garbage, self.refuse),
-            *(self.store, self.load, self.resize, self.drop, self.close),
+            *(self.log, self.log, self.send, self.send_all, self.send_all, self.wait, self.wait),
+            *(self.answer_well, self.answer_well, self.answer_well, self.acknowledge),
+            *(self.acknowledge, self.challenge, self.garbage, self.refuse, self.store, self.load),
+            *(self.resize, self.drop, self.close),
         )
+        if feed.below(4):
+            self._begin()
+
+    def _begin(self) -> None:
+        """The handshake, as it should be."""
+        self.log()
+        self.send()
+        self._answer(Ack(receiver_epoch=77, cookie=b"c" * 16))
+        self.now += 0.06
+        self.send()
+        self._answer(Ack(receiver_epoch=77, credit=1 << 20))
 
     def log(self) -> None:
         count = self.feed.below(40)
@@ -119,6 +130,10 @@ class _SenderStory:
             return
         assert self.machine.datagram_to_send(self.now) == data
         self.machine.on_datagram_sent(self.now)
+        header = parse(data)
+        assert isinstance(header, Header)
+        if header.type == DatagramType.DATA_ACKNOWLEDGED:
+            self.sent_end = max(self.sent_end, header.seq + 1)
 
     def send_all(self) -> None:
         for _ in range(20):
@@ -138,6 +153,16 @@ class _SenderStory:
         else:
             self.now += seconds
         self.machine.handle_timeout(self.now)
+
+    def answer_well(self) -> None:
+        """What an honest receiver would say, which has some of the datagrams."""
+        low = min(self.machine.floor, self.sent_end)
+        floor = low + self.feed.below(min(self.sent_end - low, 254) + 1)
+        most = (1 << min(self.sent_end - floor, 4_096)) - 1
+        bitmap = int.from_bytes(self.feed.take(self.feed.pick((0, 1, 2))), "little") & most
+        self.counter += 1
+        ack = Ack(receiver_epoch=self.epochs[-1], floor=floor, credit=1 << 20, bitmap=bitmap)
+        self._send_answer(ack)
 
     def acknowledge(self) -> None:
         """An ACK whose every field is near what it should be, or far from it."""
@@ -164,7 +189,14 @@ class _SenderStory:
         return self.epochs[-1] if self.feed.below(4) else self.feed.pick(self.epochs)
 
     def _answer(self, ack: Ack) -> None:
-        self.counter = self.feed.number(32, self.counter + 1)
+        self.counter = (
+            self.feed.number(32, self.counter + 1)
+            if self.feed.below(4) == 0
+            else (self.counter + 1)
+        )
+        self._send_answer(ack)
+
+    def _send_answer(self, ack: Ack) -> None:
         data = encode_ack(CHECKSUM, ack, stream_id=STREAM, counter=self.counter, sealed_at=0)
         self._receive(data)
 
@@ -259,12 +291,13 @@ class _ReceiverStory:
         self.waiting: list[BatchReceived] = []
         self.seen: set[tuple[int, int]] = set()
         self._steps = 0
-        self.cookies: dict[tuple[str, int], bytes] = {}
+        self.cookies: dict[tuple[object, int], bytes] = {}
+        """Of a stream at an address."""
         self.next = dict.fromkeys(range(1, 6), (0, 0, 0))
         """Of each stream: the numbers that an honest sender would use next."""
         self.steps = (
             *(self.data, self.data, self.data, self.in_order, self.in_order, self.fragment),
-            *(self.sync, self.sync, self.garbage, self.handle, self.handle, self.drained),
+            *(self.sync, self.connect, self.garbage, self.handle, self.handle, self.drained),
             *(self.wait, self.wait, self.close, self.handle),
         )
 
@@ -316,6 +349,29 @@ class _ReceiverStory:
         )  # fmt: skip
         self._arrive(data)
 
+    def connect(self) -> None:
+        """A handshake and a heartbeat, as they should be."""
+        stream = 3 + self.feed.below(3)
+        seq, rec, counter = self.next[stream]
+        self.next[stream] = (seq, rec, (counter + 3) % 2**64)
+        for number in (1, 2, 3):
+            cookie = self.cookies.get((HOMES[0], stream), NO_COOKIE)
+            floor = max(0, seq - self.feed.below(3))
+            sync = Sync(
+                next_seq=seq, floor=floor, next_rec=rec, acknowledged=True, cookie=cookie,
+                receiver_epoch=self.feed.pick((0, 5, 6)),
+            )  # fmt: skip
+            self._arrive(
+                encode_sync(
+                    CHECKSUM,
+                    sync,
+                    stream_id=stream,
+                    counter=(counter + number) % 2**64,
+                    sealed_at=0,
+                ),
+                HOMES[0],
+            )
+
     def sync(self) -> None:
         feed = self.feed
         stream = 1 + feed.below(5)
@@ -326,7 +382,7 @@ class _ReceiverStory:
         next_seq = feed.number(64, seq)
         sync = Sync(
             next_seq=next_seq,
-            floor=feed.number(64, next_seq),
+            floor=max(0, next_seq - feed.below(70)) if feed.below(4) else feed.number(64),
             next_rec=feed.number(32, rec),
             acknowledged=stream > 2,
             closing=feed.below(6) == 0,
@@ -334,7 +390,7 @@ class _ReceiverStory:
             max_datagram=feed.number(16, 1432),
             dropped_records=feed.number(32),
             receiver_epoch=feed.pick((0, 5, 6)),
-            cookie=self.cookies.get(home, NO_COOKIE) if feed.below(8) else feed.take(16).ljust(16),
+            cookie=self.cookies.get((home, stream), feed.take(16).ljust(16)),
             promise_ms=feed.number(32),
         )
         data = encode_sync(CHECKSUM, sync, stream_id=stream, counter=counter, sealed_at=int(WALL))
@@ -356,9 +412,9 @@ class _ReceiverStory:
 
     def _take_replies(self, sent: Sequence[tuple[bytes, object]]) -> None:
         for reply, home in sent:
-            ack = decode_ack(CHECKSUM.open(reply))
-            if ack.cookie is not None:
-                self.cookies[home] = ack.cookie  # type: ignore[index]  # one of HOMES
+            header, ack = parse(reply), decode_ack(CHECKSUM.open(reply))
+            if ack.cookie is not None and isinstance(header, Header):
+                self.cookies[home, header.stream_id] = ack.cookie
 
     # what the shell does
 

@@ -175,3 +175,30 @@ def test_a_loss_halves_the_congestion_window() -> None:
     before = link.sender.congestion_window
     link.wait(0.2)
     assert link.sender.congestion_window == before // 2
+
+
+def test_a_floor_inside_a_group_costs_the_group_and_nothing_else() -> None:
+    """A receiver that calls half a record final is wrong; the rest can be neither cut nor kept."""
+    link = Link()
+    link.log(1)
+    link.send()
+    answer_all(link, 0.1)
+    link.sender.reconfigure(
+        SenderSettings(encoder=a_large_record, max_datagram_size=200, acknowledged=True), link.now
+    )
+    link.log(1)
+    link.send()
+    first = link.sender.floor
+    assert max(link.seqs) >= first + 2
+    link.now += 0.1
+    link.answer(floor=first + 1)
+    link.sender.set_max_datagram_size(128, link.now)
+    link.log(1)
+    link.wait(1.0)
+    assert link.sender.counters.dropped == {"oversize": 1}
+    assert link.sender.retained_records == 1
+
+
+def a_large_record(snapshots: Sequence[Snapshot], /) -> Encoded:
+    """A record of 500 bytes, alone in its fragments."""
+    return Encoded(0, b"x" * 500 * len(snapshots), 500 * len(snapshots))
