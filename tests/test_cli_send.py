@@ -331,6 +331,25 @@ def test_names_of_settings(flag: str, variable: str, name: str, default: str) ->
     assert (value.strip('"').removesuffix(".0"), origin) == ("1", flag)
 
 
+@pytest.mark.parametrize("script", [("send",), ()])
+def test_print_config_without_a_reader(script: tuple[str, ...]) -> None:
+    """As in `print-config | head -1`: no traceback, exit code 0."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        ended = subprocess.run(
+            [*COMMAND[:-1], *script, "print-config"],
+            env=environment(),
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(writer)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
 def test_no_compress_and_its_variable() -> None:
     """`--no-compress` and `COMPRESS=false` say the same."""
     assert shown(run("print-config", "--no-compress").stdout, "compress")[0] == "false"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -35,6 +36,8 @@ __all__ = [
     "as_config",
     "config_text",
     "known_names",
+    "leave_standard_output",
+    "print_all",
     "read_document",
     "resolve",
     "section",
@@ -309,6 +312,21 @@ def write_line(stream: IO[str], program: str, text: str) -> None:
         stream.flush()
     except (OSError, ValueError):
         return
+
+
+def leave_standard_output() -> None:
+    """Nobody reads it any more: what the interpreter flushes at exit must not raise."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+
+
+def print_all(lines: Iterable[str]) -> None:
+    """Lines for standard output; whoever reads it may have seen enough (``| head -1``)."""
+    try:
+        print(*lines, sep="\n", flush=True)
+    except BrokenPipeError:
+        leave_standard_output()
 
 
 def summary_text(numbers: Mapping[str, object]) -> str:

@@ -25,6 +25,7 @@ from batchudp_handler.cli.common import (
     as_config,
     config_text,
     known_names,
+    print_all,
     read_document,
     resolve,
     section,
@@ -224,11 +225,13 @@ def _without_truncation(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _print_config(namespace: argparse.Namespace, environ: Mapping[str, str]) -> int:
     loaded = load(_flags(namespace), environ)
+    lines = []
     for each, title in CONFIGS:
         text = config_text(title, each, loaded.origins[each]).partition("\n")[2]
-        print("[receive]" if each is ReceiverConfig else f"# {title}", text, sep="\n")
+        lines += ["[receive]" if each is ReceiverConfig else f"# {title}", text]
     if loaded.logging is not None:
-        print(f"# logging configuration from {loaded.script.config}")
+        lines.append(f"# logging configuration from {loaded.script.config}")
+    print_all(lines)
     return ExitCode.OK
 
 

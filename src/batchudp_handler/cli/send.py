@@ -34,6 +34,7 @@ from batchudp_handler.cli.common import (
     as_config,
     config_text,
     known_names,
+    print_all,
     read_document,
     resolve,
     section,
@@ -310,10 +311,8 @@ def _run(namespace: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 def _print_config(namespace: argparse.Namespace, environ: Mapping[str, str]) -> int:
     origins = load(_flags(namespace), environ).origins
-    print(config_text("send", HandlerConfig, origins[HandlerConfig]))
-    print(
-        "# script", config_text("", SendConfig, origins[SendConfig]).partition("\n")[2], sep="\n"
-    )
+    script = config_text("", SendConfig, origins[SendConfig]).partition("\n")[2]
+    print_all([config_text("send", HandlerConfig, origins[HandlerConfig]), "# script", script])
     return ExitCode.OK
 
 

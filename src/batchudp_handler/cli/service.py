@@ -17,7 +17,13 @@ import threading
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
-from batchudp_handler.cli.common import ExitCode, stats_json, summary_text, write_line
+from batchudp_handler.cli.common import (
+    ExitCode,
+    leave_standard_output,
+    stats_json,
+    summary_text,
+    write_line,
+)
 from batchudp_handler.core.errors import ConfigError
 from batchudp_handler.engines import forwarder
 from batchudp_handler.receiver import BatchUDPReceiver
@@ -173,7 +179,7 @@ class Service:
                 os.unlink(self._script.ready_file)
         has_reader = self._sinks.has_reader
         if not has_reader:
-            _leave_standard_output()
+            leave_standard_output()
         with contextlib.suppress(OSError):
             self._sinks.close()
         if has_reader:
@@ -233,10 +239,3 @@ def _write_whole(path: str, text: str) -> None:
     with open(temporary, "w", encoding="utf-8") as file:
         file.write(text)
     os.replace(temporary, path)
-
-
-def _leave_standard_output() -> None:
-    """Nobody reads it any more: what the interpreter flushes at exit must not raise."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.close(nowhere)
