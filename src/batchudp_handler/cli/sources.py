@@ -115,7 +115,7 @@ def _is_replaced(file: IO[bytes], path: str) -> bool:
 def line_records(lines: Iterator[str], *, name: str, levelno: int) -> Iterator[logging.LogRecord]:
     """A record for each line, with the line as its text."""
     for line in lines:
-        yield logging.LogRecord(name, levelno, "", 0, line, (), None)
+        yield logging.LogRecord(name, levelno, "", 0, line, (), None, func="")
 
 
 # --- samples -----------------------------------------------------------------------------------
