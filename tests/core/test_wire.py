@@ -317,11 +317,13 @@ def test_each_other_length_is_noticed(datagram: bytes, seal: Seal) -> None:
         {"frag_index": 3, "frag_count": 3},
         {"frag_count": 1025},
         {"seq": 1, "frag_index": 2, "frag_count": 3},
+        {"seq": 2**64 - 1},
+        {"seq": 2**64 - 3, "frag_count": 3},
     ],
     ids=str,
 )
 def test_impossible_data_is_refused(fields: dict[str, int]) -> None:
-    """No records, a fragment outside its group, a group before the first datagram."""
+    """No records, a fragment outside its group, a group before the first or after the last."""
     assert refusal(data(**fields)) is Reason.MALFORMED
 
 
@@ -329,6 +331,7 @@ def test_impossible_data_is_refused(fields: dict[str, int]) -> None:
 def test_possible_fragments_are_accepted(frag_count: int) -> None:
     """Up to 1,024 fragments, the last of them too."""
     assert refusal(data(seq=2000, frag_index=frag_count - 1, frag_count=frag_count)) is None
+    assert refusal(data(seq=2**64 - 2, frag_index=frag_count - 1, frag_count=frag_count)) is None
 
 
 @pytest.mark.parametrize("offset", [6, 24, 27, 33, 35, 37])

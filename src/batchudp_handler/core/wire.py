@@ -53,6 +53,8 @@ TAG_SIZE = 16
 MAX_DATAGRAM = 65_507
 """The largest UDP payload over IPv4."""
 MAX_FRAGMENTS = 1024
+MAX_SEQ = (1 << 64) - 1
+"""The largest floor that can be told. No datagram has this number."""
 SYNC_SIZE = 128
 """All SYNCs are padded to this size: no reply to one is larger, see amplification."""
 COOKIE_SIZE = 16
@@ -120,6 +122,8 @@ class Header(NamedTuple):
             raise DecodeError(Reason.MALFORMED, "no records, or an impossible fragment")
         elif self.frag_index > self.seq:
             raise DecodeError(Reason.MALFORMED, "a fragment before the stream's first datagram")
+        elif self.seq - self.frag_index + self.frag_count > MAX_SEQ:
+            raise DecodeError(Reason.MALFORMED, "the number that follows has no room in an ACK")
 
 
 Frame = Header
