@@ -500,6 +500,7 @@ def test_its_repr_says_where_it_ships_to() -> None:
 )
 def test_bad_values_are_refused(settings: dict[str, Any], words: str) -> None:
     """A ValueError says what is allowed, and `logging` has never heard of the handler."""
+    gc.collect()  # an earlier test's handler must not go away in between
     known = len(logging._handlerList)  # type: ignore[attr-defined]  # what `logging.shutdown` closes
     with pytest.raises(ValueError, match=words):
         BatchUDPHandler(**settings)
