@@ -718,7 +718,7 @@ def test_keys(tmp_path: pathlib.Path, collected: Collector) -> None:
     [
         ("1 hmac-sha256 " + b64encode(bytes(32)).decode(), 0o640, "chmod 600"),
         ("1 hmac-sha256 " + b64encode(bytes(31)).decode(), 0o600, "shorter than 32"),
-        ("0 hmac-sha256 " + b64encode(bytes(32)).decode(), 0o600, "between 1 and"),
+        ("0 hmac-sha256 " + b64encode(bytes(32)).decode(), 0o600, "from 1 to 65535"),
         ("1 rot13 " + b64encode(bytes(32)).decode(), 0o600, "each line must be"),
         ("1 hmac-sha256 SECRET!", 0o600, "each line must be"),
         ("SECRET", 0o600, "each line must be"),
