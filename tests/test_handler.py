@@ -495,7 +495,6 @@ def test_its_repr_says_where_it_ships_to() -> None:
         ({"host": "two words"}, "host"),
         ({"static_fields": {"x": object()}}, "static_fields"),
         ({"key_file": "/nowhere/key"}, "key file"),
-        ({"delivery": "acknowledged", "spool_directory": "/tmp/spool"}, "spool_directory"),
     ],
 )
 def test_bad_values_are_refused(settings: dict[str, Any], words: str) -> None:

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 from batchudp_handler import fork
 from batchudp_handler.config import HandlerConfig
 from batchudp_handler.core.batch import BatchHeader
-from batchudp_handler.core.errors import ConfigError
-from batchudp_handler.core.sender import SenderSettings
+from batchudp_handler.core.sender import SenderSettings, StoragePolicy
 from batchudp_handler.core.snapshot import snapshot
 from batchudp_handler.core.wire import CHECKSUM
 from batchudp_handler.flusher import Flusher, FlusherSettings
@@ -27,9 +26,9 @@ from batchudp_handler.transport import host_name
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from batchudp_handler.core.auth import Key
     from batchudp_handler.core.batch import JSON
     from batchudp_handler.core.stats import SenderStats
-    from batchudp_handler.core.wire import Seal
 
 __all__ = ["BatchUDPHandler"]
 
@@ -106,14 +105,13 @@ class BatchUDPHandler(logging.Handler):
     ) -> None:
         given = {name: value for name, value in locals().items() if name not in _NOT_SETTINGS}
         config = HandlerConfig.from_mapping(given)
-        _refuse_spool(config)
         self._config = config
         self._relay = config.relay
         self._format_exception = _plain_formatter.formatException
         self._changing = threading.RLock()
         self._is_child = False
-        self._seal = _seal_from(config)
-        self._use_flusher(self._make_flusher(_settings_from(config, self._seal)))
+        self._key = _key_from(config)
+        self._use_flusher(self._make_flusher(_settings_from(config, self._key)))
         # last: `logging` remembers the handler from here on, and will want to close it
         super().__init__(config.level)
         fork.track(self)
@@ -226,7 +224,7 @@ class BatchUDPHandler(logging.Handler):
             self._relay = config.relay
             if "level" in changes:
                 self.setLevel(config.level)
-            self._flusher.reconfigure(_settings_from(config, self._seal))
+            self._flusher.reconfigure(_settings_from(config, self._key))
 
     def stats(self) -> SenderStats:
         """The counters of this process, as a frozen dataclass."""
@@ -242,7 +240,7 @@ class BatchUDPHandler(logging.Handler):
         old = self._flusher
         self._changing = threading.RLock()
         self._is_child = True
-        self._use_flusher(self._make_flusher(_settings_from(self._config, self._seal)))
+        self._use_flusher(self._make_flusher(_settings_from(self._config, self._key)))
         self._flusher.is_closed = old.is_closed
         old.abandon_in_child()
 
@@ -275,21 +273,15 @@ class BatchUDPHandler(logging.Handler):
 _NOT_SETTINGS = {"self", "__class__"}
 
 
-def _refuse_spool(config: HandlerConfig) -> None:
-    if config.spool_directory is not None:
-        message = "spool_directory cannot be used yet: unconfirmed batches are kept in memory"
-        raise ConfigError(message)
-
-
-def _seal_from(config: HandlerConfig) -> Seal:
+def _key_from(config: HandlerConfig) -> Key | None:
     if config.key_file is None:
-        return CHECKSUM
+        return None
     from batchudp_handler.keys import load_keys  # brings hashlib and hmac along
 
-    return load_keys([config.key_file])[-1].sender
+    return load_keys([config.key_file])[-1]
 
 
-def _settings_from(config: HandlerConfig, seal: Seal) -> FlusherSettings:
+def _settings_from(config: HandlerConfig, key: Key | None) -> FlusherSettings:
     fit_path = config.max_datagram_size is None
     return FlusherSettings(
         sender=SenderSettings(
@@ -298,8 +290,12 @@ def _settings_from(config: HandlerConfig, seal: Seal) -> FlusherSettings:
             compress=config.compress,
             max_datagram_size=config.max_datagram_size or LARGEST_DATAGRAM,
             max_retries=config.max_retries,
-            seal=seal,
+            seal=CHECKSUM if key is None else key.sender,
+            own_seal=None if key is None else key.receiver,
             acknowledged=config.delivery == "acknowledged",
+            storage=(
+                StoragePolicy.OFF if config.spool_directory is None else StoragePolicy.WHEN_NEEDED
+            ),
         ),
         host=config.host,
         port=config.port,
@@ -313,4 +309,5 @@ def _settings_from(config: HandlerConfig, seal: Seal) -> FlusherSettings:
         fit_path=fit_path,
         resolve_interval=config.resolve_interval,
         shutdown_timeout=config.shutdown_timeout,
+        spool_directory=config.spool_directory,
     )

@@ -78,8 +78,8 @@ class Receiver:
     Each life writes a file of its own: the last line of a killed one may be torn.
     """
 
-    def __init__(self, folder: Path, *arguments: str) -> None:
-        self.port = 0
+    def __init__(self, folder: Path, *arguments: str, port: int = 0) -> None:
+        self.port = port
         self._folder = folder
         self._arguments = arguments
         self._lives = 0

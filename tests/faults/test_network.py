@@ -6,14 +6,18 @@ are those of the simulator, so that what holds in virtual time is seen to hold i
 
 from __future__ import annotations
 
+import logging
+from base64 import b64encode
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from batchudp_handler import BatchUDPHandler, BatchUDPReceiver
 from batchudp_handler.testing.faultproxy import FaultProxy, Faults, Scenario
 from tests.faults.support import (
+    DEADLINE,
     IS_SOAK,
     TABLE,
     Receiver,
@@ -22,6 +26,7 @@ from tests.faults.support import (
     ids,
     records,
     soak_only,
+    wait_until,
 )
 from tests.simulator.case import load_cases
 
@@ -80,7 +85,7 @@ def test_bursts(tmp_path: Path, share: float) -> None:
         tmp_path,
         Scenario.steady(burst, burst, seed=5),
         f"bursts of 8, {share:.0%}",
-        records(2_000, 20_000),
+        records(800, 20_000),
     )
 
 
@@ -149,7 +154,7 @@ def test_large_records_in_fragments(tmp_path: Path) -> None:
         tmp_path,
         Scenario.steady(faults, faults, seed=8),
         "fragments, loss 30 %",
-        records(150, 3_000),
+        records(60, 3_000),
         size=20_000,
         settings={"max_datagram_size": 1_200, "compress": False},
     )
@@ -180,3 +185,32 @@ def _seconds_without_loss(folder: Path, delivery: str) -> float:
             folder, receiver.address, runs=["fast"], count=60_000, settings=settings
         ) as sender:
             return sender.end().seconds
+
+
+def test_a_smaller_path_with_a_key(tmp_path: Path) -> None:
+    """Datagrams that have become too large are opened with the own key, and cut smaller."""
+    keys = tmp_path / "keys"
+    keys.write_text("1 hmac-sha256 " + b64encode(bytes(range(32))).decode())
+    keys.chmod(0o600)
+    with BatchUDPReceiver("127.0.0.1", 0, key_file=[str(keys)]) as receiver:
+        with FaultProxy(receiver.address[:2]) as proxy:
+            handler = BatchUDPHandler(
+                *proxy.address, delivery="acknowledged", key_file=str(keys), compress=False,
+                max_datagram_size=9_000, shutdown_timeout=30.0,
+            )  # fmt: skip
+            log = logging.getLogger("key")
+            log.propagate = False
+            log.handlers = [handler]
+            log.error("hello")
+            assert handler.flush(DEADLINE)
+            proxy.change(Faults(blackhole=True), Faults(blackhole=True))
+            for number in range(50):
+                log.error("%d %s", number, "x" * 2_000)
+            wait_until(lambda: handler.stats().retained)
+            handler.reconfigure(max_datagram_size=1_200)
+            proxy.change()
+            handler.close()
+        stats, there = handler.stats(), receiver.stats()
+
+    assert stats.send_errors == {}
+    assert stats.confirmed == there.delivered == 51

@@ -542,8 +542,13 @@ class AcknowledgedDelivery:
     # the spool
 
     def datagrams_to_store(self, now: float) -> list[StoredDatagram]:
-        """Return the next datagrams for the spool."""
-        return self._outbox.storage.to_store(now, is_open=self.state is State.OPEN)
+        """Return the next datagrams for the spool, sealed for it if need be."""
+        is_open = self.state is State.OPEN
+        return self._outbox.to_store(now, is_open=is_open)
+
+    def store_everything(self) -> None:
+        """Have all that is not confirmed stored: this process is about to end."""
+        self._outbox.storage.take_all()
 
     def on_stored(self, seqs: Iterable[int]) -> None:
         """Note what the spool has."""

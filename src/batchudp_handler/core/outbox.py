@@ -17,7 +17,7 @@ from batchudp_handler.core.send_window import (
     SendWindow,
 )
 from batchudp_handler.core.splitter import MAX_FRAGMENTS, fragments
-from batchudp_handler.core.storage import Storage, StoragePolicy
+from batchudp_handler.core.storage import BATCH, Storage, StoragePolicy, StoredDatagram
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -229,6 +229,18 @@ class Outbox:
         return datagram is not None and datagram.end_rec == end_rec
 
     # the spool
+
+    def to_store(self, now: float, *, is_open: bool) -> list[StoredDatagram]:
+        """Return the next datagrams to store.
+
+        They are sealed here where nothing can be sent: there may be no socket to offer them to.
+        """
+        if self.storage.is_needed(is_open=is_open):
+            for _ in range(BATCH):
+                if not self.should_seal_ahead(is_open=is_open):
+                    break
+                self.seal_next(now)
+        return self.storage.to_store(now, is_open=is_open)
 
     def on_loaded(self, seq: int, data: bytes | None) -> None:
         """Take bytes back from the spool, or learn that they are lost."""

@@ -253,6 +253,11 @@ class SenderProtocol:
         delivery = self._acknowledged
         return [] if delivery is None else delivery.datagrams_to_store(now)
 
+    def store_everything(self) -> None:
+        """Offer all that is not confirmed to the spool from now on, also if somebody is there."""
+        if self._acknowledged is not None:
+            self._acknowledged.store_everything()
+
     def on_stored(self, seqs: Iterable[int]) -> None:
         """Note that the spool has these datagrams."""
         if self._acknowledged is not None:

@@ -66,6 +66,12 @@ class Storage:
             return not is_open or 2 * self._window.retained_bytes > self.max_retained
         return self.policy is StoragePolicy.ALWAYS
 
+    def take_all(self) -> None:
+        """Offer everything from now on; a disk that failed a moment ago is tried once more."""
+        if self.policy is not StoragePolicy.OFF:
+            self.policy = StoragePolicy.ALWAYS
+            self._retry_at = float("-inf")
+
     def to_store(self, now: float, *, is_open: bool) -> list[StoredDatagram]:
         """Return the next datagrams to store."""
         if not self.is_needed(is_open=is_open) or now < self._retry_at:

@@ -60,6 +60,11 @@ class Ledger:
             values.update(_socket(pump, self.faults))
             values.update(_machine(pump))
             values["waiting"] += pump.sender.pending_records
+            if pump.spooling is not None:
+                values["accepted"] += pump.spooling.adopted_records
+                values["retained"] += pump.spooling.retained_records
+                values["spooled"] = pump.spooling.spooled_records
+                values["send_errors"].update(pump.spooling.errors)
         return SenderStats(**values)
 
     def _dropped(self, buffer: Buffer, pump: Pump | None) -> dict[str, int]:
@@ -67,6 +72,9 @@ class Ledger:
         sources = [self._past.dropped]
         if pump is not None:
             sources += [pump.dropped, pump.sender.counters.dropped]
+        if pump is not None and pump.spooling is not None:
+            sources.append(pump.spooling.dropped)
+            sources += [each.dropped for each in pump.spooling.counters]
         for source in sources:
             _add_counts(dropped, source.copy())
         return {cause: number for cause, number in dropped.items() if number}
@@ -76,6 +84,8 @@ class Ledger:
         _add(total, self._past)
         if pump is not None:
             _add(total, pump.sender.counters)
+            for each in pump.spooling.counters if pump.spooling is not None else ():
+                _add(total, each)
         return total
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from batchudp_handler.core.buffer import NEVER
 from batchudp_handler.core.retry import SendFailure
+from batchudp_handler.core.segment import header_fields
 from batchudp_handler.core.stats import Samples
 from batchudp_handler.core.triggers import Schedule, Trigger
 from batchudp_handler.transport import SendError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from batchudp_handler.core.buffer import Buffer
     from batchudp_handler.core.sender import SenderProtocol
+    from batchudp_handler.flusher.spooling import Spooling
     from batchudp_handler.transport import UDPTransport
 
 __all__ = ["Pump"]
@@ -46,6 +48,7 @@ class Pump:
         clock: Monotonic seconds.
         wall: Seconds since the epoch.
         on_drained: Called after records were taken from the buffer.
+        spooling: The disk, if there is one.
     """
 
     def __init__(
@@ -60,11 +63,13 @@ class Pump:
         clock: Callable[[], float],
         wall: Callable[[], float],
         on_drained: Callable[[], None],
+        spooling: Spooling | None = None,
     ) -> None:
         self.buffer = buffer
         self.schedule = schedule
         self.sender = sender
         self.transport = transport
+        self.spooling = spooling
         self.flushes: dict[str, int] = dict.fromkeys(Trigger, 0)
         self.batch_size = Samples()
         self.send_time = Samples()
@@ -111,15 +116,19 @@ class Pump:
         self.begin_flush(Trigger.CLOSE, now)
 
     def give_up(self, now: float) -> None:
-        """Count as dropped what waits and what has not been sent."""
+        """Count as dropped what waits, and what has neither been sent nor stored."""
         self._owed = len(self.buffer)
+        if self.spooling is not None and self.spooling.is_open:
+            self.spooling.begin_leaving()
+            self._use_disk(self.spooling, now)
         self.cut_short(now)
 
     def cut_short(self, now: float) -> None:
         """Count as dropped what was to be flushed and has not been sent."""
         self.count_dropped("closed", len(self.buffer.drain(self._owed)))
         self._owed = 0
-        self.sender.give_up(now)
+        for sender in self._senders:
+            sender.give_up(now)
 
     def count_dropped(self, cause: str, records: int) -> None:
         """Count drained records that will not be sent."""
@@ -137,6 +146,19 @@ class Pump:
         self.batch_size = other.batch_size
         self.send_time = other.send_time
         self.dropped = other.dropped
+        self.spooling = other.spooling
+
+    def close(self) -> None:
+        """Close the socket and the files."""
+        self.transport.close()
+        if self.spooling is not None:
+            self.spooling.close()
+
+    def abandon(self) -> None:
+        """In the child of a fork: close the descriptors, and leave everything to the parent."""
+        self.transport.close()
+        if self.spooling is not None:
+            self.spooling.abandon()
 
     # --- one turn ------------------------------------------------------------------------------
 
@@ -149,14 +171,38 @@ class Pump:
             self.buffer.muted_thread = 0
         if self._acknowledged:
             self._receive(now)
-        self.sender.handle_timeout(now)
+        for sender in self._senders:
+            sender.handle_timeout(now)
         if self._is_open:
             self._follow_path(now)
+        if self._takes_records:
             self._begin_due_flush(now)
             self._transmit(now)
             self._feed(now)
+        if self.spooling is not None and self.spooling.is_open:
+            self._use_disk(self.spooling, now)
         if self._is_closing and self.is_settled:
             self._say_goodbye(now)
+
+    @property
+    def _takes_records(self) -> bool:
+        """Whether there is somewhere to go for records: the network, or the disk."""
+        return self._is_open or (self.spooling is not None and self.spooling.is_open)
+
+    @property
+    def _senders(self) -> list[SenderProtocol]:
+        """The machine, and those of streams that were adopted."""
+        return [self.sender, *(self.spooling.adopted if self.spooling is not None else ())]
+
+    def _use_disk(self, spooling: Spooling, now: float) -> None:
+        """Store and load, until neither makes room for more records or something to send."""
+        while self._blocked_since is None:
+            if spooling.turn(now) and self._is_open:
+                self._transmit(now)
+            elif self._owed and self.sender.can_send:
+                self._feed(now)
+            else:
+                return
 
     def _say_goodbye(self, now: float) -> None:
         if self._is_open:
@@ -193,7 +239,12 @@ class Pump:
             self.send_time.add(self._clock() - began)
 
     def _transmit(self, now: float) -> None:
-        while (datagram := self.sender.datagram_to_send(now)) is not None:
+        for sender in self._senders:
+            if self._is_open:
+                self._transmit_of(sender, now)
+
+    def _transmit_of(self, sender: SenderProtocol, now: float) -> None:
+        while (datagram := sender.datagram_to_send(now)) is not None:
             self.buffer.muted_thread = threading.get_ident()
             try:
                 self.transport.send(datagram)
@@ -202,12 +253,12 @@ class Pump:
                     return
                 self._blocked_since = None
                 size = self.transport.path_datagram_size() if self._fit_path else None
-                self.sender.on_send_failed(error.failure, now, size)
+                sender.on_send_failed(error.failure, now, size)
                 if not self.transport.open(now):
                     return
             else:
                 self._blocked_since = None
-                self.sender.on_datagram_sent(now)
+                sender.on_datagram_sent(now)
             finally:
                 self.buffer.muted_thread = 0
 
@@ -221,19 +272,31 @@ class Pump:
 
     def _receive(self, now: float) -> None:
         while (datagram := self.transport.receive()) is not None:
-            self.sender.receive_datagram(datagram, now)
+            self._sender_for(datagram).receive_datagram(datagram, now)
+
+    def _sender_for(self, datagram: bytes) -> SenderProtocol:
+        """Whose answer this is, as far as its header says; the machine itself trusts nothing."""
+        senders = self._senders
+        if len(senders) > 1:
+            fields = header_fields(datagram)
+            for sender in senders[1:]:
+                if fields is not None and fields[0] == sender.stream_id:
+                    return sender
+        return self.sender
 
     def _follow_path(self, now: float) -> None:
         if self.sender.wants_new_socket:
             self.transport.look_up_again(now)
         if self.transport.reconnects != self._reconnects:
             self._reconnects = self.transport.reconnects
-            self.sender.on_new_socket(now)
+            for sender in self._senders:
+                sender.on_new_socket(now)
         if self._fit_path:
             size = self.transport.path_datagram_size() or UNKNOWN_PATH_SIZE
             if size != self._path_size:
                 self._path_size = size
-                self.sender.set_max_datagram_size(size, now)
+                for sender in self._senders:
+                    sender.set_max_datagram_size(size, now)
 
     # --- between turns -------------------------------------------------------------------------
 
@@ -245,12 +308,13 @@ class Pump:
     @property
     def is_closed(self) -> bool:
         """Whether `begin_close` has come to its end."""
-        return self._is_closing and not self._owed and self.sender.is_closed
+        is_done = self.spooling is None or self.spooling.is_done
+        return self._is_closing and not self._owed and self.sender.is_closed and is_done
 
     def sleep(self, now: float, limit: float | None) -> None:
         """Wait until there is something to do, until woken, or until the time `limit`."""
         buffer = self.buffer
-        is_stuck = bool(self._owed) or self._is_held or not self._is_open
+        is_stuck = bool(self._owed) or self._is_held or not self._takes_records
         buffer.wake_at = NEVER if is_stuck else self.schedule.wake_at(now)
         # armed: who appends from here on wakes us, who appended before is seen by this
         if is_stuck or not (buffer.urgent or len(buffer) >= buffer.wake_at):
@@ -267,8 +331,11 @@ class Pump:
     def _deadline(self, now: float) -> float | None:
         if not self._is_open:
             has_work = self._is_closing or len(self.buffer) or not self.is_settled
-            return self.transport.retry_at if has_work else None
-        times = [self.sender.next_timeout()]
+            times: list[float | None] = [self.transport.retry_at if has_work else None]
+            if self._takes_records and not (self._owed or self._is_held):
+                times.append(self.schedule.deadline(now))
+            return min((time for time in times if time is not None), default=None)
+        times = [sender.next_timeout() for sender in self._senders]
         if self._blocked_since is not None:
             times = [self._blocked_since + BLOCKED_PATIENCE]
         if not (self._owed or self._is_held):

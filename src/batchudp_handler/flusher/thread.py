@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from batchudp_handler.core.stats import SenderStats
+    from batchudp_handler.flusher.spooling import Spooling
 
 __all__ = ["Flusher", "FlusherSettings"]
 
@@ -67,6 +68,7 @@ class FlusherSettings:
     fit_path: bool
     resolve_interval: float | None
     shutdown_timeout: float
+    spool_directory: str | None = None
 
 
 class Flusher:
@@ -261,7 +263,7 @@ class Flusher:
         """After a fork: leave everything to the parent, and close the child's descriptors."""
         self._is_abandoned = True
         if self._pump is not None:
-            self._pump.transport.close()
+            self._pump.abandon()
 
     # --- the thread ------------------------------------------------------------------------------
 
@@ -349,7 +351,7 @@ class Flusher:
             return False
         if not pump.is_closed:
             pump.give_up(now)
-        pump.transport.close()
+        pump.close()
         self.is_closed = True
         return True
 
@@ -487,17 +489,34 @@ class Flusher:
             resolve_interval=resolve_interval,
             run_aside=_run_aside,
         )
-        return self._make_pump(self._make_sender(self.settings.sender), transport)
+        sender = self._make_sender(self.settings.sender)
+        return self._make_pump(sender, transport, self._make_spooling(sender))
 
-    def _make_sender(self, settings: SenderSettings) -> SenderProtocol:
+    def _make_spooling(self, sender: SenderProtocol) -> Spooling | None:
+        if self.settings.spool_directory is None:
+            return None
+        from batchudp_handler.flusher.spooling import Spooling  # few programs need it
+
+        def make_sender(stream_id: int) -> SenderProtocol:
+            # with the size of the path, which is known by now
+            settings = replace(self.settings.sender, max_datagram_size=sender.max_datagram_size)
+            return self._make_sender(settings, stream_id)
+
+        return Spooling(self.settings.spool_directory, sender, make_sender)
+
+    def _make_sender(
+        self, settings: SenderSettings, stream_id: int | None = None
+    ) -> SenderProtocol:
         return SenderProtocol(
             settings,
-            stream_id=int.from_bytes(os.urandom(8), "big"),
+            stream_id=int.from_bytes(os.urandom(8)) if stream_id is None else stream_id,
             now=self._clock(),
             random=_random,
         )
 
-    def _make_pump(self, sender: SenderProtocol, transport: UDPTransport) -> Pump:
+    def _make_pump(
+        self, sender: SenderProtocol, transport: UDPTransport, spooling: Spooling | None = None
+    ) -> Pump:
         own = self.settings
         return Pump(
             self.buffer,
@@ -509,6 +528,7 @@ class Flusher:
             clock=self._clock,
             wall=time.time,
             on_drained=self._room.open,
+            spooling=spooling,
         )
 
 

@@ -1,0 +1,191 @@
+"""When do sealed datagrams go to disk and come back, and who sends what a dead process left?
+
+The machine of a stream says what is to be stored and what is wanted back; its spool does it. The
+streams that other processes left behind are taken up here, each with a machine of its own, and
+travel over the same socket as the process's own stream. They go on under their own numbers, so
+that a receiver that knows them takes nothing twice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from batchudp_handler.core.wire import Header, parse
+from batchudp_handler.spool import SpoolDirectory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from batchudp_handler.core.sender import SenderProtocol
+    from batchudp_handler.core.sender_counters import SenderCounters
+    from batchudp_handler.spool import Spool
+
+__all__ = ["Spooling", "StoredStream"]
+
+ADOPT_INTERVAL = 60.0
+"""Seconds between two looks for streams whose process is gone."""
+
+
+@dataclass(slots=True, eq=False)
+class StoredStream:
+    """A machine and the files that belong to it."""
+
+    sender: SenderProtocol
+    spool: Spool
+
+    def turn(self, now: float) -> bool:
+        """Move what is to be moved; say whether there is more to send than before."""
+        self._store(now)
+        self.spool.release(self.sender.floor)
+        has_loaded = self._load()
+        for seq, _ in self.spool.take_lost():
+            self.sender.on_spool_dropped(seq, seq)
+        return has_loaded
+
+    def _store(self, now: float) -> None:
+        while offered := self.sender.datagrams_to_store(now):
+            for each in offered:
+                if not self.spool.append(each.data):
+                    self.sender.on_store_failed(now)
+                    return
+                self.sender.on_stored([each.seq])
+
+    def _load(self) -> bool:
+        has_loaded = False
+        for seq in self.sender.datagrams_to_load():
+            data = self.spool.read(seq)
+            if data is None and seq in self.spool:
+                continue  # the disk failed; it is asked again
+            self.sender.on_loaded(seq, data)
+            has_loaded = True
+        return has_loaded
+
+
+class Spooling:
+    """The disk of one handler: its own stream, and those that it adopted.
+
+    Args:
+        directory: Where the files are.
+        sender: The machine of the own stream.
+        make_sender: Makes the machine for a stream with this number.
+    """
+
+    def __init__(
+        self, directory: str, sender: SenderProtocol, make_sender: Callable[[int], SenderProtocol]
+    ) -> None:
+        self._home = SpoolDirectory(directory)
+        self._own = StoredStream(sender, self._home.open(sender.stream_id))
+        self._make_sender = make_sender
+        self._adopted: list[StoredStream] = []
+        self._adopt_at = float("-inf")
+        self._is_closed = False
+        self.dropped: dict[str, int] = {}
+        """Records of adopted streams that could not be read or were too old, by cause."""
+        self.ended: list[SenderCounters] = []
+        """What became of the adopted streams that have ended."""
+
+    @property
+    def adopted(self) -> list[SenderProtocol]:
+        """The machines of streams that other processes left, while they have something to do."""
+        return [] if self._is_closed else [each.sender for each in self._adopted]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the files are used."""
+        return not self._is_closed
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing that was adopted waits any more."""
+        return not self._adopted
+
+    def turn(self, now: float) -> bool:
+        """Adopt, store, load and release; say whether there is more to send than before."""
+        if now >= self._adopt_at and not self._home.records:
+            # while this process fills the disk itself, nobody is there to take more
+            self._adopt_at = now + ADOPT_INTERVAL
+            self._adopt(now)
+        has_more = [each.turn(now) for each in self._streams()]
+        self._let_go()
+        return any(has_more)
+
+    def begin_leaving(self) -> None:
+        """Have everything stored that is not confirmed: the next process will send it."""
+        self._adopt_at = float("inf")
+        for each in self._streams():
+            each.sender.store_everything()
+
+    def close(self) -> None:
+        """Let go of the files; those that hold something stay."""
+        if not self._is_closed:
+            self._is_closed = True
+            for each in self._streams():
+                each.spool.release(each.sender.floor)
+            self._home.close()
+
+    def abandon(self) -> None:
+        """Touch no file: they belong to the parent of this fork."""
+        self._is_closed = True
+        self._home.abandon()
+
+    # --- the numbers -----------------------------------------------------------------------------
+
+    @property
+    def adopted_records(self) -> int:
+        """Records found on disk, those that could not be read included."""
+        return self._home.counters.adopted_records
+
+    @property
+    def spooled_records(self) -> int:
+        """Records on disk that are not settled, of all streams."""
+        return sum(each.sender.spooled_records for each in self._streams())
+
+    @property
+    def retained_records(self) -> int:
+        """Records of adopted streams that are in memory only: sealed again for a smaller path."""
+        return sum(each.sender.retained_records for each in self._adopted)
+
+    @property
+    def counters(self) -> list[SenderCounters]:
+        """What became of the records of adopted streams."""
+        return [*self.ended, *(each.sender.counters for each in self._adopted)]
+
+    @property
+    def errors(self) -> dict[str, int]:
+        """What the disk refused, by the name of the error."""
+        errors = self._home.counters.disk_errors.copy()
+        return {f"spool_{name}": number for name, number in errors.items()}
+
+    # --- adoption --------------------------------------------------------------------------------
+
+    def _streams(self) -> Iterator[StoredStream]:
+        yield self._own
+        yield from self._adopted
+
+    def _adopt(self, now: float) -> None:
+        before = self._home.counters.dropped.copy()
+        spools = self._home.adopt()
+        for cause, number in self._home.counters.dropped.items():
+            new = number - before.get(cause, 0)
+            if new:
+                self.dropped[cause] = self.dropped.get(cause, 0) + new
+        for spool in spools:
+            sender = self._make_sender(spool.stream_id)
+            sender.resume(_headers(spool), now)
+            sender.close(now)  # it says goodbye when all is confirmed
+            self._adopted.append(StoredStream(sender, spool))
+
+    def _let_go(self) -> None:
+        for each in [each for each in self._adopted if each.sender.is_closed]:
+            self._adopted.remove(each)
+            self.ended.append(each.sender.counters)
+            each.spool.release(each.sender.floor)
+            each.spool.close()
+
+
+def _headers(spool: Spool) -> Iterator[tuple[Header, int]]:
+    for _, data in spool.load():
+        header = parse(data)
+        assert isinstance(header, Header), "the spool holds what was sealed"
+        yield header, len(data)
