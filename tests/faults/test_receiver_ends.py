@@ -34,15 +34,18 @@ def log_for(seconds: float) -> int:
     return int(RATE * seconds)
 
 
-@pytest.mark.parametrize("downtime", [0.0, 0.5])
-def test_killed_again_and_again(tmp_path: Path, downtime: float) -> None:
+@pytest.mark.parametrize(("downtime", "spool"), [(0.0, None), (0.5, None), (0.5, "spool")])
+def test_killed_again_and_again(tmp_path: Path, downtime: float, spool: str | None) -> None:
     """Kill -9 under load, with garbage on the port meanwhile: nothing lost, copies bounded."""
-    kills, random = records(3, 10), Random(8)
+    kills, random = records(2 if spool else 3, 10), Random(8)
     count = log_for(kills * (0.7 + downtime))
+    settings = {"spool_directory": spool and str(tmp_path / spool)}
 
     with (
         Receiver(tmp_path) as receiver,
-        Sender(tmp_path, receiver.address, runs=["kill"], count=count, rate=RATE) as sender,
+        Sender(
+            tmp_path, receiver.address, runs=["kill"], count=count, rate=RATE, settings=settings
+        ) as sender,
     ):
         answered = 0
         for _ in range(kills):
@@ -58,9 +61,37 @@ def test_killed_again_and_again(tmp_path: Path, downtime: float) -> None:
         written = receiver.written()
 
     logged = ids(["kill"], count)
-    TABLE.add(f"{kills} kills, down {downtime} s", ended, written, logged)
+    name = f"{kills} kills, down {downtime} s" + (", spool" if spool else "")
+    TABLE.add(name, ended, written, logged)
     check_at_least_once(ended, written, logged)
     assert answered > 0 or not downtime
+
+
+def test_killed_while_nothing_is_acknowledged(tmp_path: Path) -> None:
+    """One-way: what was sent meanwhile is gone, nothing comes twice, the sender's sums hold."""
+    count = log_for(2.0)
+    with (
+        Receiver(tmp_path) as receiver,
+        Sender(
+            tmp_path,
+            receiver.address,
+            runs=["oneway"],
+            count=count,
+            rate=RATE,
+            settings={"delivery": "one_way"},
+        ) as sender,  # fmt: skip
+    ):
+        receiver.wait_for_more(300)
+        receiver.kill()
+        receiver.start()
+        receiver.wait_for_more(300)
+        ended = sender.end()
+        receiver.end()
+        written = receiver.written()
+
+    assert copies(written) == 0
+    assert set(written) <= ids(["oneway"], count)
+    assert ended.total("sent") == count >= len(written)
 
 
 def test_killed_behind_a_bad_network(tmp_path: Path) -> None:
