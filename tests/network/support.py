@@ -71,7 +71,7 @@ class Calls:
     def log(self, number: int, *, pause: float = 0.001, level: int = logging.INFO) -> None:
         """Log so many records, with a pause after each."""
         for _ in range(number):
-            if self.logged % ROUND == 0:
+            if not self._worst or self.logged % ROUND == 0:
                 self._worst.append(0.0)
             began = time.perf_counter()
             self.logger.log(level, "n %d", self.logged)
