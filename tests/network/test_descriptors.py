@@ -111,3 +111,4 @@ def test_errors_that_no_namespace_offers(
     far.wait_for(calls.logged)
     row = settle(f"{name} for a while", calls, far.messages)
     assert (row.lost, row.duplicated) == (0, 0)
+    assert handler.stats().max_datagram_size == 65_507, "smaller datagrams were no remedy"

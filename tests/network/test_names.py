@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from batchudp_handler import BatchUDPHandler
-from tests.network.support import Calls, Far, Names, balance, free_port, wait_until
+from tests.network.support import LONGEST_CALL, Calls, Far, Names, balance, free_port, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,6 +96,21 @@ def test_a_resolver_that_hangs_at_first(
     far.wait_for(calls.logged)
     row = settle("resolver hangs at the start", calls, far.messages)
     assert (row.lost, row.duplicated) == (0, 0)
+
+
+def test_the_first_call_waits_for_no_resolver(calls: Calls, names: Names) -> None:
+    """It starts the thread and the look-up; in the usual of three handlers, within 50 ms."""
+    names.answers[HOST] = None
+    names.is_held = True
+    took = []
+    for _ in range(3):
+        with closing(attach(calls, shutdown_timeout=0.1)) as handler:
+            began = time.perf_counter()
+            calls.logger.error("first")
+            took.append(time.perf_counter() - began)
+            wait_until(lambda: names.asked[HOST] == len(took))
+            calls.logger.removeHandler(handler)
+    assert statistics.median(took) <= LONGEST_CALL
 
 
 def test_a_resolver_that_hangs_later_on(

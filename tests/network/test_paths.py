@@ -6,11 +6,14 @@ Real kernels on both ends: two network namespaces with a cable between them.
 from __future__ import annotations
 
 import contextlib
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from batchudp_handler import BatchUDPHandler
+from batchudp_handler.core.retry import SendFailure
+from batchudp_handler.transport import SendError, UDPTransport
 from tests.network.support import Calls, Far, Names, Network, inside, ip, wait_until
 
 if TYPE_CHECKING:
@@ -98,6 +101,30 @@ def test_a_path_that_swallows_what_is_too_big(
     assert stats.confirmed == calls.logged
     assert stats.max_datagram_size <= 1_284 - IPV4_OVERHEAD
     assert stats.resealed > 0
+
+
+@pytest.mark.parametrize("fit_path", [True, False])
+def test_who_cuts_a_datagram_that_is_too_big(
+    network: Network, remote: Far, fit_path: bool
+) -> None:
+    """The kernel says no and leaves the cutting to us, unless a size was chosen by the user."""
+    network.set_mtu(1_280)
+    transport = UDPTransport(
+        network.far_address,
+        remote.port,
+        fit_path=fit_path,
+        resolve_interval=None,
+        run_aside=lambda function: function(),
+    )
+    with closing(transport), inside(network.near):
+        assert transport.open(0.0)
+        if fit_path:
+            with pytest.raises(SendError) as caught:
+                transport.send(bytes(1_400))
+            assert caught.value.failure is SendFailure.TOO_BIG
+        else:
+            transport.send(bytes(1_400))
+    assert network.fragments() == (0 if fit_path else 2)
 
 
 @contextlib.contextmanager
