@@ -7,6 +7,7 @@ only if every record that the clients accepted was delivered.
 python examples/demo.py [SECONDS]
 """
 
+import argparse
 import json
 import os
 import subprocess
@@ -49,7 +50,9 @@ def wait_for_address(ready: Path, receiver: "subprocess.Popen[str]") -> str:
 
 def main() -> int:
     """Run everything and compare."""
-    run_time = float(sys.argv[1]) if len(sys.argv) > 1 else RUN_TIME
+    parser = argparse.ArgumentParser(description="A receiver, three clients, a summary.")
+    parser.add_argument("seconds", nargs="?", type=float, default=RUN_TIME)
+    run_time = parser.parse_args().seconds
     with tempfile.TemporaryDirectory() as folder:
         ready = Path(folder) / "ready"
         receiver = start(

@@ -3,18 +3,19 @@
 python examples/dict_config.py [HOST:PORT]
 """
 
+import argparse
 import logging
 import logging.config
-import sys
+from typing import Any
 
-CONFIG = {
+CONFIG: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(levelname)s %(name)s %(message)s"}},
     "handlers": {
         "ship": {
             "class": "batchudp_handler.BatchUDPHandler",
-            "host": sys.argv[1] if len(sys.argv) > 1 else "localhost:9999",
+            "host": "localhost:9999",
             "level": "DEBUG",
             "batch_size": 100,  # a busy service: fuller datagrams
             "flush_interval": 1.0,  # but nothing waits longer than a second
@@ -32,6 +33,9 @@ CONFIG = {
 
 def main() -> None:
     """Configure, log, and let `logging` close the handler at the end."""
+    parser = argparse.ArgumentParser(description="Ship 251 records, configured by a dictionary.")
+    parser.add_argument("receiver", nargs="?", default="localhost:9999", metavar="HOST:PORT")
+    CONFIG["handlers"]["ship"]["host"] = parser.parse_args().receiver
     logging.config.dictConfig(CONFIG)
     log = logging.getLogger("shop.checkout")
     for number in range(250):

@@ -6,9 +6,9 @@ bytes and zlib. Nothing here needs the package, or Python.
 python examples/netcat.py [HOST:PORT]
 """
 
+import argparse
 import json
 import socket
-import sys
 import time
 import zlib
 
@@ -18,8 +18,9 @@ ZLIB = b"\x01"
 
 def main() -> None:
     """Send the three forms."""
-    target = sys.argv[1] if len(sys.argv) > 1 else "localhost:9999"
-    host, _, port = target.rpartition(":")
+    parser = argparse.ArgumentParser(description="Send seven records without the package.")
+    parser.add_argument("receiver", nargs="?", default="localhost:9999", metavar="HOST:PORT")
+    host, _, port = parser.parse_args().receiver.rpartition(":")
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.connect((host, int(port)))
 

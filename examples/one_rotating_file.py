@@ -5,6 +5,7 @@ One process receives and writes; the others send. Nothing is shared but a port.
 python examples/one_rotating_file.py [DIRECTORY]
 """
 
+import argparse
 import logging
 import logging.handlers
 import multiprocessing
@@ -44,7 +45,9 @@ def lines_in(directory: Path) -> int:
 
 def main() -> int:
     """Run the workers, then compare what they sent with what is in the files."""
-    directory = Path(sys.argv[1] if len(sys.argv) > 1 else "logs")
+    parser = argparse.ArgumentParser(description="Four processes write one rotating file.")
+    parser.add_argument("directory", nargs="?", type=Path, default=Path("logs"))
+    directory: Path = parser.parse_args().directory
     directory.mkdir(parents=True, exist_ok=True)
     root = logging.getLogger()
     root.setLevel(logging.INFO)

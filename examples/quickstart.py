@@ -3,13 +3,16 @@
 python examples/quickstart.py [HOST:PORT]
 """
 
+import argparse
 import logging
-import sys
 
 from batchudp_handler import BatchUDPHandler
 
-target = sys.argv[1] if len(sys.argv) > 1 else "localhost:9999"
-logging.basicConfig(level=logging.INFO, handlers=[BatchUDPHandler(target)])
+parser = argparse.ArgumentParser(description="Ship three records.")
+parser.add_argument("receiver", nargs="?", default="localhost:9999", metavar="HOST:PORT")
+arguments = parser.parse_args()
+
+logging.basicConfig(level=logging.INFO, handlers=[BatchUDPHandler(arguments.receiver)])
 log = logging.getLogger("shop.orders")
 
 log.info("order %s paid: %.2f", "A-17", 12.5)

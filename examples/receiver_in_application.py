@@ -6,6 +6,7 @@ port, starts a client of its own, and ends when it has seen the client's last re
 python examples/receiver_in_application.py
 """
 
+import argparse
 import collections
 import logging
 import subprocess
@@ -43,6 +44,7 @@ class CountByHost(logging.Handler):
 
 def main() -> int:
     """Receive until the client says goodbye."""
+    argparse.ArgumentParser(description="Receive from a client of its own.").parse_args()
     alarm = logging.StreamHandler(sys.stdout)
     alarm.setLevel(logging.ERROR)
     alarm.setFormatter(logging.Formatter("{remote_addr} {name}: {message} ({valve})", style="{"))

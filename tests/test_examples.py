@@ -123,6 +123,13 @@ def test_demo() -> None:
     assert "lost 0" in printed
 
 
+@pytest.mark.parametrize("script", sorted(p.name for p in EXAMPLES.glob("*.py")))
+def test_an_example_says_what_it_takes(script: str, tmp_path: Path) -> None:
+    """`--help` shows the usage, and does nothing else."""
+    assert run(script, "--help", cwd=tmp_path).startswith("usage: ")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_every_example_is_tested() -> None:
     """There is no example that this file does not run."""
     source = Path(__file__).read_text("utf-8")
