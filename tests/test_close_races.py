@@ -1,8 +1,9 @@
-"""Starts, flushes and closes that meet on several threads: one machine, one close, full books."""
+"""Starts, flushes, closes and signals that meet: one machine, one close, full books, an end."""
 
 from __future__ import annotations
 
 import logging
+import subprocess
 import sys
 import threading
 from typing import TYPE_CHECKING
@@ -58,3 +59,37 @@ def _log_flush_close(handler: BatchUDPHandler, record: logging.LogRecord) -> Non
     for worker in workers:
         worker.join(60.0)
         assert not worker.is_alive()
+
+
+SERVING = """
+import _thread, faulthandler, signal, threading, time
+from batchudp_handler import BatchUDPReceiver
+faulthandler.dump_traceback_later(90, exit=True)
+receiver = BatchUDPReceiver("127.0.0.1", 0)
+signal.signal(signal.SIGTERM, lambda *_: receiver.shutdown())
+is_waiting = threading.Event()
+wait = receiver._socket.wait
+
+def announced(timeout):
+    is_waiting.set()
+    wait(timeout)
+
+receiver._socket.wait = announced
+
+def interrupt():
+    is_waiting.wait()
+    time.sleep(0.5)  # by then it is in the system call
+    _thread.interrupt_main(signal.SIGTERM)  # notes the signal and interrupts no system call
+
+threading.Thread(target=interrupt, daemon=True).start()
+receiver.serve_forever()
+print("ended")
+"""
+
+
+def test_a_signal_just_before_the_wait_ends_the_receiver() -> None:
+    """One that the interpreter has noted, and the system call has not, is not left for ever."""
+    done = subprocess.run(
+        [sys.executable, "-c", SERVING], capture_output=True, text=True, timeout=110, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ended\n", "")

@@ -19,6 +19,7 @@ import errno
 import os
 import threading
 import time
+from collections import deque
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
@@ -53,6 +54,9 @@ LAST_READ_SECONDS = 1.0
 """At shutdown, how long what waits in the kernel may still be read while more comes in."""
 RETRY_SECONDS = 0.05
 """Pause after an error of the socket, so that one that stays cannot spin."""
+SIGNAL_CHECK_SECONDS = 1.0
+"""Longest wait of the main thread. A signal that comes between the interpreter's last look and
+the system call does not end the wait, and its handler runs only afterwards."""
 
 _NEVER = float("inf")
 _SETTINGS = frozenset(item.name for item in settings_of(ReceiverConfig))
@@ -135,6 +139,7 @@ class BatchUDPReceiver:
             self._socket.close()
             raise
         self._truncated = 0
+        self._calls: deque[Callable[[], None]] = deque()
         self._wakes_at = _NEVER
         self._is_stopping = False
         self._serving: threading.Thread | None = None
@@ -272,6 +277,14 @@ class BatchUDPReceiver:
         """
         self._worker.put([function])
 
+    def call_on_reader(self, function: Callable[[], None]) -> None:
+        """Have it called on the thread that reads the socket: a sign that it still does.
+
+        It must not wait for anything. May be called from any thread.
+        """
+        self._calls.append(function)
+        self._socket.wake()
+
     def close(self) -> None:
         """Shut down if need be, and close the socket; safe to call twice."""
         self.shutdown()
@@ -303,8 +316,14 @@ class BatchUDPReceiver:
         with self._lock:
             deadline = self._protocol.next_timeout()
             self._wakes_at = _NEVER if deadline is None else deadline
-        self._socket.wait(None if deadline is None else max(0.0, deadline - self._clock()))
+        self._socket.wait(self._longest_wait(deadline))
         self._feed(self._read())
+
+    def _longest_wait(self, deadline: float | None) -> float | None:
+        wait = None if deadline is None else max(0.0, deadline - self._clock())
+        if threading.current_thread() is threading.main_thread():
+            return SIGNAL_CHECK_SECONDS if wait is None else min(wait, SIGNAL_CHECK_SECONDS)
+        return wait
 
     def _read(self) -> list[tuple[bytes, Address]]:
         try:

@@ -26,6 +26,8 @@ MAX_CLIENTS = 1_024
 
 _READ_SIZE = 65_536
 _SOCKET_BUFFER = 8 * 1024 * 1024
+_LONGEST_WAIT = 1.0
+"""Seconds; a signal that comes just before the wait is handled only after it."""
 """Asked for, so that the losses are the scenario's and not the proxy's own; the kernel may grant
 less, and what it drops is then not counted here."""
 
@@ -170,10 +172,12 @@ class FaultProxy:
         with contextlib.suppress(OSError):
             self._wake_writer.send(b"\0")
 
-    def _wait_time(self) -> float | None:
+    def _wait_time(self) -> float:
         with self._state:
             deadline = self._path.next_timeout()
-        return None if deadline is None else max(0.0, deadline - time.monotonic())
+        if deadline is None:
+            return _LONGEST_WAIT
+        return min(max(0.0, deadline - time.monotonic()), _LONGEST_WAIT)
 
     def _read(self, sock: object, client: _Client | None) -> None:
         """Take in what waits on one socket, at most 64 datagrams so that no side starves."""
