@@ -33,6 +33,7 @@ ALGORITHMS: dict[str, Callable[[int, bytes], Key]] = {
     "hmac-sha256": HmacKey,
     "chacha20-poly1305": AeadKey,
 }
+DEFAULT_ALGORITHM = "hmac-sha256"
 LARGEST_FILE = 65_536
 
 

@@ -15,6 +15,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from batchudp_handler.cli import genkey
 from batchudp_handler.cli.common import (
     ExitCode,
     Origin,
@@ -54,6 +55,7 @@ examples:
   batchudp-receive --format json | jq 'select(.level == "ERROR")'
   batchudp-receive --config logging.toml               any logging.config.dictConfig
   batchudp-receive print-config                        every setting and where it comes from
+  batchudp-receive genkey --output receiver.key        a key, for --key-file here and in senders
 
 exit codes: 0 ended as asked, 64 usage, 73 cannot bind, 78 configuration
 """
@@ -83,6 +85,7 @@ class Command:
     help: str
     run: Callable[[argparse.Namespace, Mapping[str, str]], int]
     add_arguments: Callable[[argparse.ArgumentParser], None] | None = None
+    has_settings: bool = True
 
 
 # --- settings ----------------------------------------------------------------------------------
@@ -278,6 +281,12 @@ COMMANDS: dict[str, Command] = {
     "check": Command(
         "try the configuration, the keys and the address", _check, _add_check_arguments
     ),
+    "genkey": Command(
+        "make a key and show it as a line of a key file",
+        genkey.run,
+        genkey.add_arguments,
+        has_settings=False,
+    ),
     "print-config": Command("show every setting and where it comes from", _print_config),
 }
 RUN = Command("receive until SIGINT or SIGTERM", _run)
@@ -296,7 +305,8 @@ def build_parser() -> argparse.ArgumentParser:
         subparser = subparsers.add_parser(
             name, prog=f"{PROGRAM} {name}", help=command.help, description=command.help + "."
         )
-        _add_all_settings(subparser)
+        if command.has_settings:
+            _add_all_settings(subparser)
         if command.add_arguments is not None:
             command.add_arguments(subparser)
     return parser
