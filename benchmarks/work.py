@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -83,3 +84,21 @@ KINDS: Mapping[str, Callable[[logging.Logger, int], None]] = {
     "text": text,
     "exception": exception,
 }
+
+
+def kind_of(name: str, corpus: str | None = None) -> Callable[[logging.Logger, int], None]:
+    """The kind of that name; "lines" logs those of the file `corpus`, over and over."""
+    if name == "lines" and corpus is not None:
+        return _lines_of(corpus)
+    return KINDS[name]
+
+
+def _lines_of(corpus: str) -> Callable[[logging.Logger, int], None]:
+    text_lines = Path(corpus).read_text("utf-8", errors="surrogateescape").splitlines()
+
+    def lines(log: logging.Logger, count: int) -> None:
+        info = log.info
+        for line in itertools.islice(itertools.cycle(text_lines), count):
+            info(line)
+
+    return lines
