@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 COMMAND = (sys.executable, "-m", "batchudp_handler")
+PATIENCE = 90.0
+"""Seconds for whatever a process does; many run at once on a machine that tests everything."""
 PLAIN_NAMES = ("SERVER_HOST", "SERVER_PORT", "BUFFER_SIZE", "NO_COLOR", "FORCE_COLOR")
 
 
@@ -39,12 +41,12 @@ def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         env=environment(**variables),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=PATIENCE,
         check=False,
     )
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 15.0) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -107,7 +109,7 @@ class Running:
 
     def end(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
-        return self.process.wait(15)
+        return self.process.wait(PATIENCE)
 
     def __enter__(self) -> Self:
         return self
@@ -227,7 +229,7 @@ def test_a_reader_that_leaves_ends_it_quietly(tmp_path: pathlib.Path) -> None:
         assert os.read(reading, 1000).endswith(b": one\n")
         os.close(reading)
         running.send({"message": "two"})
-        assert running.process.wait(15) == 0
+        assert running.process.wait(PATIENCE) == 0
         assert "Traceback" not in running.stderr
         assert "Broken" not in running.stderr
 
@@ -315,7 +317,7 @@ def test_yaml_without_its_library(tmp_path: pathlib.Path) -> None:
         f"sys.exit(main(['--config', {path!r}]))"
     )
     ended = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert ended.returncode == 78
     assert "needs PyYAML" in ended.stderr
@@ -636,18 +638,20 @@ def test_socket_activation_bridges_a_restart(tmp_path: pathlib.Path) -> None:
         for life in range(2):
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as plain:
                 plain.sendto(json.dumps({"message": f"life {life}"}).encode(), held.getsockname())
-            process = subprocess.Popen(
+            with subprocess.Popen(
                 [sys.executable, "-c", LAUNCHER, str(held.fileno()), "--pattern", "%(message)s"],
                 env=environment(),
                 pass_fds=[held.fileno()],
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-            )
-            assert process.stdout is not None
-            printed.append(process.stdout.readline())
-            process.terminate()
-            assert process.wait(15) == 0
-            process.stdout.close()
+            ) as process:
+                assert process.stdout is not None
+                try:
+                    printed.append(process.stdout.readline())
+                    process.terminate()
+                    assert process.wait(PATIENCE) == 0
+                finally:
+                    process.kill()
     assert printed == [b"life 0\n", b"life 1\n"]
 
 
@@ -661,7 +665,7 @@ def test_a_stream_socket_is_refused(tmp_path: pathlib.Path) -> None:
             pass_fds=[held.fileno()],
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=PATIENCE,
             check=False,
         )
     assert ended.returncode == 73

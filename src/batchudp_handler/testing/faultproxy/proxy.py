@@ -26,10 +26,10 @@ MAX_CLIENTS = 1_024
 
 _READ_SIZE = 65_536
 _SOCKET_BUFFER = 8 * 1024 * 1024
-_LONGEST_WAIT = 1.0
-"""Seconds; a signal that comes just before the wait is handled only after it."""
 """Asked for, so that the losses are the scenario's and not the proxy's own; the kernel may grant
 less, and what it drops is then not counted here."""
+_LONGEST_WAIT = 1.0
+"""Seconds; a signal that comes just before the wait is handled only after it."""
 
 
 @dataclass(eq=False, slots=True)
