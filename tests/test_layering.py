@@ -67,11 +67,13 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "receiver": frozenset({"core", "config", "settings", "keys"}),
     # the ways past one machine
     "engines": frozenset({"core", "config", "receiver"}),
+    # what an operator looks through
+    "control": frozenset({"core", "receiver", "console"}),
     # what people start
     "": frozenset({"core", "config", "handler", "receiver", "signals"}),
     "testing": LIBRARY,
     "console": frozenset({"core"}),
-    "cli": LIBRARY | {"console", "keys", "engines"},
+    "cli": LIBRARY | {"console", "keys", "engines", "control"},
     "__main__": frozenset({"cli"}),
 }
 """Room to rooms, between the top-level names of the package; "" is the package itself."""
@@ -86,9 +88,11 @@ KNOWN_TO_BOTH = frozenset(
 """What the sending and the receiving machine share: the wire, and what a record is."""
 
 ONLY_IN: Mapping[str, frozenset[str]] = {
-    "socket": frozenset({"transport", "receiver", "testing", "cli"}),
-    "selectors": frozenset({"transport", "receiver", "testing"}),
-    "threading": frozenset({"flusher", "handler", "receiver", "engines", "testing", "cli"}),
+    "socket": frozenset({"transport", "receiver", "control", "testing", "cli"}),
+    "selectors": frozenset({"transport", "receiver", "control", "testing"}),
+    "threading": frozenset(
+        {"flusher", "handler", "receiver", "engines", "control", "testing", "cli"}
+    ),
 }
 """Who owns a socket or a thread."""
 

@@ -33,8 +33,10 @@ from batchudp_handler.cli.common import (
     write_line,
 )
 from batchudp_handler.cli.consumer import Consumer
+from batchudp_handler.cli.live import add_tap_arguments, health, tap
 from batchudp_handler.cli.service import ScriptConfig, Service
 from batchudp_handler.cli.sinks import OutputConfig, Sinks
+from batchudp_handler.cli.top import add_top_arguments, top
 from batchudp_handler.config import ReceiverConfig
 from batchudp_handler.core.errors import ConfigError
 from batchudp_handler.keys import load_keys
@@ -162,6 +164,7 @@ def _run(namespace: argparse.Namespace, environ: Mapping[str, str]) -> int:
             keys=keys,
             inherited=inherited,
             stderr=sys.stderr,
+            environ=os.environ,
         )
     except OSError as error:
         where = f"{loaded.receiver.host}:{loaded.receiver.port}"
@@ -287,7 +290,10 @@ COMMANDS: dict[str, Command] = {
         genkey.add_arguments,
         has_settings=False,
     ),
+    "health": Command("say whether the running receiver does its work: exit code 0 or 1", health),
     "print-config": Command("show every setting and where it comes from", _print_config),
+    "tap": Command("follow the running receiver's records as JSON lines", tap, add_tap_arguments),
+    "top": Command("show what each sender sends and loses, live", top, add_top_arguments),
 }
 RUN = Command("receive until SIGINT or SIGTERM", _run)
 

@@ -24,6 +24,9 @@ from batchudp_handler.cli.common import (
     summary_text,
     write_line,
 )
+from batchudp_handler.cli.supervision import Supervision
+from batchudp_handler.control.notify import Notifier
+from batchudp_handler.control.place import AUTO
 from batchudp_handler.core.errors import ConfigError
 from batchudp_handler.engines import forwarder
 from batchudp_handler.receiver import BatchUDPReceiver
@@ -33,7 +36,7 @@ from batchudp_handler.settings import PATH, SWITCH, TEXT, choice, optional, seco
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, MutableMapping, Sequence
 
     from batchudp_handler.cli.sinks import Sinks
     from batchudp_handler.config import ReceiverConfig
@@ -77,6 +80,11 @@ class ScriptConfig:
     summary: str = setting(
         "text", choice("text", "json"), "form of the counters on standard error"
     )
+    control_socket: str = setting(
+        AUTO,
+        PATH,
+        "unix socket for top, tap and health; auto: in the runtime directory if there is one; off",
+    )
 
 
 class Service:
@@ -91,6 +99,7 @@ class Service:
         keys: Sequence[Key],
         inherited: socket.socket | None,
         stderr: IO[str],
+        environ: MutableMapping[str, str],
     ) -> None:
         self._config = config
         self._script = script
@@ -99,13 +108,22 @@ class Service:
         self._log = logging.getLogger(DIAGNOSTICS)
         self._report_now = threading.Event()
         self._has_ended = False
-        self._receiver = BatchUDPReceiver.from_config(
-            config,
-            keys=keys,
-            inherited=inherited,
-            after_batch=self._after_batch,
+        self._supervision = Supervision(
+            control_socket=script.control_socket,
+            environ=environ,
+            notifier=Notifier.from_environment(environ, os.getpid()),
             new_worker=_new_worker(script),
+            logger_prefix=config.logger_prefix,
+            after_batch=self._after_batch,
         )
+        self._receiver = BatchUDPReceiver.from_config(
+            config, keys=keys, inherited=inherited, new_worker=self._supervision.new_worker
+        )
+        try:
+            self._supervision.watch(self._receiver)
+        except ConfigError:
+            self._receiver.close()
+            raise
 
     def run(self, reload: Callable[[], str]) -> int:
         """Receive until told to end; the exit code."""
@@ -124,6 +142,7 @@ class Service:
     def _install_signals(self, reload: Callable[[], str]) -> None:
         def end(number: int, _: object) -> None:
             signal.signal(number, signal.SIG_DFL)
+            self._supervision.ending()
             self._receiver.shutdown()
 
         signal.signal(signal.SIGINT, end)
@@ -160,6 +179,7 @@ class Service:
             self._log.warning(
                 "anyone who reaches %s may send: neither key_file nor allow is set", where
             )
+        self._supervision.start()
         if self._script.ready_file is not None:
             _write_whole(self._script.ready_file, where + "\n")
 
@@ -171,6 +191,7 @@ class Service:
 
     def _end(self, reporter: threading.Thread) -> None:
         self._has_ended = True
+        self._supervision.stop()
         self._report_now.set()
         reporter.join(1.0)
         self._receiver.close()

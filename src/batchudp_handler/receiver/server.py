@@ -317,6 +317,8 @@ class BatchUDPReceiver:
             deadline = self._protocol.next_timeout()
             self._wakes_at = _NEVER if deadline is None else deadline
         self._socket.wait(self._longest_wait(deadline))
+        while self._calls:
+            self._calls.popleft()()
         self._feed(self._read())
 
     def _longest_wait(self, deadline: float | None) -> float | None:

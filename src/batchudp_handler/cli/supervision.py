@@ -1,0 +1,172 @@
+"""Who looks after a receiver that runs as a process?
+
+The control socket for an operator, the service manager's notifications and watchdog, and the
+answer to "is it healthy?", which all three share. None of it is needed for receiving: what cannot
+be had by default is left out with a word about it, what was asked for is an error.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from batchudp_handler.cli.common import stats_json
+from batchudp_handler.control.place import AUTO, server_place
+from batchudp_handler.control.pulse import READER, WORKER, Pulse
+from batchudp_handler.control.server import ControlServer
+from batchudp_handler.control.tap import Tap, TappedReemitter
+from batchudp_handler.core.errors import ConfigError
+from batchudp_handler.receiver.receive_socket import address_text
+from batchudp_handler.receiver.reemit import DIAGNOSTICS
+from batchudp_handler.receiver.worker import ReceiveWorker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from batchudp_handler.control.notify import Notifier
+    from batchudp_handler.receiver import BatchUDPReceiver
+    from batchudp_handler.receiver.worker import Worker, WorkerFactory
+
+__all__ = ["Supervision"]
+
+PULSE_SECONDS = 2.0
+LONGEST_SILENCE: Mapping[str, float] = {READER: 10.0, WORKER: 60.0}
+"""Seconds after which a loop counts as hung; handlers may be slow for good reasons."""
+SILENCES = {
+    READER: "the socket has not been read for {:.0f} s",
+    WORKER: "the handlers of one batch have been busy for {:.0f} s",
+}
+
+
+class Supervision:
+    """What stands beside one receiver.
+
+    Args:
+        control_socket: The setting: a path, `auto` or `off`.
+        environ: Where the runtime directory is named.
+        notifier: How the service manager is told.
+        new_worker: Makes the worker that passes batches on; None: they go to local logging.
+        logger_prefix: For local logging.
+        after_batch: For local logging.
+    """
+
+    def __init__(
+        self,
+        *,
+        control_socket: str,
+        environ: Mapping[str, str],
+        notifier: Notifier,
+        new_worker: WorkerFactory | None,
+        logger_prefix: str,
+        after_batch: Callable[[], None],
+    ) -> None:
+        self._setting = control_socket
+        self._place = server_place(control_socket, environ)
+        self._notifier = notifier
+        self._tap: Tap | None = None
+        self._new_worker = new_worker or self._local_worker(logger_prefix, after_batch)
+        self._worker: Worker | None = None
+        self._server: ControlServer | None = None
+        self._pulse: Pulse | None = None
+        self._log = logging.getLogger(DIAGNOSTICS)
+
+    def _local_worker(self, prefix: str, after_batch: Callable[[], None]) -> WorkerFactory:
+        self._tap = Tap()
+        reemitter = TappedReemitter(self._tap, prefix=prefix)
+        return partial(ReceiveWorker, reemitter=reemitter, after_batch=after_batch)
+
+    def new_worker(self, **arguments: Any) -> Worker:
+        """Make the receiver's worker, and remember it for its health."""
+        self._worker = self._new_worker(**arguments)
+        return self._worker
+
+    # --- life ----------------------------------------------------------------------------------
+
+    def watch(self, receiver: BatchUDPReceiver) -> None:
+        """Look after this receiver.
+
+        Raises:
+            ConfigError: The control socket that was asked for cannot be made.
+        """
+        self._receiver = receiver
+        if self._place is not None:
+            self._server = self._open(self._place)
+        if self._server is not None or self._notifier.is_active:
+            self._pulse = Pulse(
+                {READER: receiver.call_on_reader, WORKER: receiver.call_between_batches},
+                interval=min(PULSE_SECONDS, self._notifier.watchdog / 2 or PULSE_SECONDS),
+                after_question=self._tell_manager,
+            )
+
+    def _open(self, place: str) -> ControlServer | None:
+        answers = {
+            "stats": lambda: stats_json(self._receiver.stats()),
+            "health": self._health_json,
+        }
+        try:
+            return ControlServer(place, answers=answers, tap=self._tap)
+        except OSError as error:
+            message = f"control_socket: {place}: {error.strerror or error}"
+            if self._setting != AUTO:
+                raise ConfigError(message) from None
+            self._log.info("no control socket: %s", message)
+            return None
+
+    def start(self) -> None:
+        """The receiver is about to serve: answer, and tell that it is ready."""
+        if self._server is not None:
+            self._server.start()
+        if self._pulse is not None:
+            self._pulse.start()
+        self._notifier.tell(READY=1, STATUS=self._status())
+
+    def ending(self) -> None:
+        """The receiver was told to end; may be called from a signal handler."""
+        self._notifier.tell(STOPPING=1, STATUS="finishing what has arrived")
+
+    def stop(self) -> None:
+        """The receiver has ended."""
+        if self._pulse is not None:
+            self._pulse.stop()
+        if self._server is not None:
+            self._server.close()
+
+    # --- health --------------------------------------------------------------------------------
+
+    def problem(self) -> str | None:
+        """What keeps the receiver from doing its work; None: nothing."""
+        silences = {} if self._pulse is None else self._pulse.silence()
+        for loop, seconds in silences.items():
+            if seconds > self._limit(loop):
+                return SILENCES[loop].format(seconds)
+        if not getattr(self._worker, "is_healthy", True):
+            return "the engine does not answer, nothing is confirmed"
+        return None
+
+    def _limit(self, loop: str) -> float:
+        watchdog = self._notifier.watchdog
+        return min(LONGEST_SILENCE[loop], watchdog / 2) if watchdog else LONGEST_SILENCE[loop]
+
+    def _status(self) -> str:
+        stats = self._receiver.stats()
+        where = address_text(self._receiver.address)
+        lost = stats.lost + stats.missing
+        return f"listening on {where}, delivered {stats.delivered}, lost {lost}"
+
+    def _health_json(self) -> str:
+        problem = self.problem()
+        text = f"ok: {self._status()}" if problem is None else f"not healthy: {problem}"
+        return json.dumps({"healthy": problem is None, "text": text, "time": time.time()})
+
+    def _tell_manager(self) -> None:
+        """An engine that is away is no reason to be restarted; a loop that hangs is."""
+        if not self._notifier.is_active or self._pulse is None:
+            return
+        silences = self._pulse.silence()
+        is_alive = all(seconds <= self._limit(loop) for loop, seconds in silences.items())
+        if self._notifier.watchdog and is_alive:
+            self._notifier.tell(WATCHDOG=1)
+        self._notifier.tell(STATUS=self.problem() or self._status())

@@ -1,0 +1,1 @@
+"""How a running receiver is looked at from outside: socket, pulse, systemd, Prometheus."""
