@@ -76,10 +76,36 @@ def test_probes_come_often_at_first() -> None:
 
 
 def test_probes_end_at_ten_seconds_apart() -> None:
-    """A receiver that is away for an hour is asked some four hundred times."""
+    """A receiver that is away for an hour is asked some four hundred times, with three SYNCs."""
     schedule = SyncSchedule(lambda: 0.5)
     schedule.probe(0.0)
-    assert 380 <= len(probe_times(schedule, 3600.0)) <= 420
+    times = probe_times(schedule, 3600.0)
+    assert 360 <= sum(b - a > 0.1 for a, b in pairwise(times)) <= 400
+    assert max(b - a for a, b in pairwise(times)) < 10.1
+
+
+def test_later_probes_come_in_threes() -> None:
+    """A burst that lasts for so many datagrams ends soon; the first two are single."""
+    schedule = SyncSchedule(lambda: 0.5)
+    schedule.probe(0.0)
+    first, second, *others = probe_times(schedule, 10.0)
+    assert (first, second) == pytest.approx((0.0, 0.2))
+    trains = [others[at : at + 3] for at in range(0, len(others) - 2, 3)]
+    assert len(trains) > 5
+    for one, two, three in trains:
+        assert (two - one, three - two) == pytest.approx((0.05, 0.05))
+    assert all(after[0] - before[2] > 0.5 for before, after in pairwise(trains))
+
+
+def test_an_answer_ends_a_row_of_probes() -> None:
+    """After it the next SYNC is the heartbeat; another silence begins with single ones again."""
+    schedule = SyncSchedule(lambda: 0.5)
+    schedule.probe(0.0)
+    assert probe_times(schedule, 0.61)[-1] == pytest.approx(0.6)
+    schedule.beat(0.62)
+    assert probe_times(schedule, 12.0) == pytest.approx([10.62])
+    schedule.probe(20.0)
+    assert probe_times(schedule, 20.61) == pytest.approx([20.0, 20.2, 20.6])
 
 
 def test_jitter_is_a_quarter_either_way() -> None:

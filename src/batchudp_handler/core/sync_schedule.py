@@ -5,6 +5,10 @@ each time, up to 10 s. A receiver that was away for less than five seconds is so
 second of its return, and one that is away for hours is asked six times a minute. Jitter of 25 %
 either way keeps a fleet from asking in step.
 
+From the third time on it is asked three times in a row, 50 ms apart: where datagrams are lost in
+bursts, a burst ends after so many datagrams, and one that met only lonely ones growing rarer
+would last for minutes.
+
 Otherwise: a heartbeat every 10 s, and never two SYNCs within 50 ms.
 """
 
@@ -24,6 +28,11 @@ GROWTH = 0.15
 MAX_PROBE = 10.0
 MIN_INTERVAL = 0.05
 
+TRAIN = 3
+"""SYNCs in a row."""
+SINGLE_PROBES = 2
+"""Before that one is sent at a time, so that the first answer tells the round trip."""
+
 
 class SyncSchedule:
     """The time of the next SYNC, in `at`; None before the first one."""
@@ -34,11 +43,12 @@ class SyncSchedule:
         self._last_sent = float("-inf")
         self._probing_since: float | None = None
         self._probes = 0
+        self._repeats = 0
 
     def probe(self, now: float) -> None:
         """Ask for an answer, now and then rarer."""
         self._probing_since = now
-        self._probes = 0
+        self._probes = self._repeats = 0
         self.soon(now)
 
     def is_probing(self) -> bool:
@@ -73,6 +83,11 @@ class SyncSchedule:
         if self._probing_since is None:
             self.at = now + HEARTBEAT
             return
+        if self._probes >= SINGLE_PROBES and self._repeats < TRAIN - 1:
+            self._repeats += 1
+            self.at = now + MIN_INTERVAL
+            return
+        self._repeats = 0
         elapsed = max(now - self._probing_since, 0.0)
         delay = min(FIRST_PROBE * 2.0 ** min(self._probes, 10), max(SLOW_PROBE, GROWTH * elapsed))
         self._probes += 1
