@@ -71,6 +71,7 @@ def main() -> None:
         sys.stdin.read()
     flushed = plan.is_flushed and all(each.flush(plan.flush_timeout) for each in handlers)
     seconds = time.monotonic() - began
+    _report(handlers, flushed=flushed)
     for each in handlers:
         each.close()
     _report(handlers, flushed=flushed, seconds=seconds)

@@ -193,15 +193,20 @@ def test_flush_says_yes_only_when_all_is_confirmed(
     """While a handler holds a record, nothing is confirmed; afterwards everything is."""
     gate = threading.Event()
     collector.before_each = partial(wait_at, gate)
-    with Sender(
-        tmp_path, receiver.address[:2], runs=["held"], count=200, flush_timeout=0.5,
-        is_told_to_end=True,
-    ) as sender:  # fmt: skip
-        wait_until(lambda: sender.latest.get("retained"))
-        assert sender.latest["confirmed"] == 0
-        assert sender.latest["in_flight"] >= 0
-        threading.Timer(2.0, gate.set).start()
-        ended = sender.end()
+    try:
+        with Sender(
+            tmp_path, receiver.address[:2], runs=["held"], count=200, flush_timeout=0.5,
+            is_told_to_end=True,
+        ) as sender:  # fmt: skip
+            wait_until(lambda: sender.latest.get("retained"))
+            assert sender.latest["confirmed"] == 0
+            assert sender.latest["in_flight"] >= 0
+            sender.begin_end()
+            wait_until(lambda: sender.has_flushed)
+            gate.set()
+            ended = sender.end()
+    finally:
+        gate.set()
 
     assert not ended.flushed
     assert ended.total("confirmed") == 200 == len(collector.ids)
@@ -233,9 +238,10 @@ def test_close_says_what_is_unconfirmed(
 def test_stats_show_the_path(tmp_path: Path, receiver: BatchUDPReceiver) -> None:
     """Round trip, window and size are there while records flow; nothing is left in the end."""
     with Sender(
-        tmp_path, receiver.address[:2], runs=["path"], count=500, is_told_to_end=True
+        tmp_path, receiver.address[:2], runs=["path"], count=2_000, rate=1_000, is_told_to_end=True
     ) as sender:
-        wait_until(lambda: sender.latest.get("confirmed"))
+        # a sender that gets its turn too late probes first, and must wait for a fresh sample
+        wait_until(lambda: sender.latest.get("confirmed") and sender.latest.get("rtt"))
         stats = sender.latest
         ended = sender.end()
 

@@ -85,7 +85,7 @@ def test_bursts(tmp_path: Path, share: float) -> None:
         tmp_path,
         Scenario.steady(burst, burst, seed=5),
         f"bursts of 8, {share:.0%}",
-        records(800, 20_000),
+        records(300, 20_000),
     )
 
 
