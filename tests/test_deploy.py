@@ -147,10 +147,12 @@ def free_port() -> int:
 def receiver(compose: dict[str, Any], tmp_path: Path) -> Iterator[tuple[int, Path]]:
     """The receiver's service as a local process: its port, and the file with its output."""
     service, port, output = compose["services"]["receiver"], free_port(), tmp_path / "records"
+    changes = {"SERVER_HOST": "127.0.0.1", "SERVER_PORT": str(port)}
+    changes["RUNTIME_DIRECTORY"] = str(tmp_path)
     with output.open("w") as stdout, (tmp_path / "diagnostics").open("w") as stderr:
         process = subprocess.Popen(
             local_command(service),
-            env=environment_of(service, SERVER_HOST="127.0.0.1", SERVER_PORT=str(port)),
+            env=environment_of(service, **changes),
             stdout=stdout,
             stderr=stderr,
         )
@@ -199,6 +201,33 @@ def test_compose_server_and_client_meet(
 
     assert done.returncode == 0, done.stderr
     wait_until(lambda: len(output.read_text().splitlines()) >= 20, "twenty records")
+
+
+def test_the_receivers_health_is_checked(
+    compose: dict[str, Any], receiver: tuple[int, Path]
+) -> None:
+    """Image and Compose ask the same command, which succeeds while the receiver runs."""
+    service = compose["services"]["receiver"]
+    text = (REPOSITORY / service["build"]["dockerfile"]).read_text("utf-8")
+    (in_image,) = re.findall(r"^HEALTHCHECK .*\n +CMD (.+)$", text, re.MULTILINE)
+    kind, *command = service["healthcheck"]["test"]
+    assert (kind, command) == ("CMD", json.loads(in_image))
+    command[0] = str(Path(sys.executable).parent / command[0])
+    _, output = receiver
+
+    living, dead = (
+        subprocess.run(
+            command,
+            env=environment_of(service, RUNTIME_DIRECTORY=str(place)),
+            capture_output=True,
+            text=True,
+            timeout=TIME_LIMIT,
+            check=False,
+        )
+        for place in (output.parent, output.parent / "nowhere")
+    )
+
+    assert (living.returncode, dead.returncode) == (0, 1), living.stdout + living.stderr
 
 
 def test_compose_test_profile_passes(compose: dict[str, Any]) -> None:

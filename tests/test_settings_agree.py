@@ -7,6 +7,7 @@ them.
 
 from __future__ import annotations
 
+import argparse
 import inspect
 import re
 from pathlib import Path
@@ -21,7 +22,6 @@ from batchudp_handler.config import HandlerConfig, ReceiverConfig
 from batchudp_handler.settings import Setting, settings_of
 
 if TYPE_CHECKING:
-    import argparse
     from collections.abc import Iterable, Iterator
 
 REPOSITORY = Path(__file__).parent.parent
@@ -167,4 +167,14 @@ def test_command_lines_on_pages_are_accepted(page: Path) -> None:
     for line in re.findall(r"^ *\$ (.+)$", page.read_text("utf-8"), re.MULTILINE):
         for script, flags in re.findall(r"(batchudp-(?:receive|send))\b([^|>]*)", line):
             used = set(re.findall(r"(?<!\S)--[a-z-]+", flags))
-            assert used <= set(parsers[script]._option_string_actions), line
+            assert used <= flags_of(parsers[script], flags.split()), line
+
+
+def flags_of(parser: argparse.ArgumentParser, words: list[str]) -> set[str]:
+    """The flags of a script, and those of the command among these words."""
+    flags = set(parser._option_string_actions)
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            commands = (action.choices[word] for word in words if word in action.choices)
+            flags |= {flag for command in commands for flag in command._option_string_actions}
+    return flags
