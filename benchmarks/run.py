@@ -26,7 +26,17 @@ from tables import as_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SUITES = ("cost",)
+SUITES = (
+    "cost",
+    "latency",
+    "receive",
+    "end_to_end",
+    "one_file",
+    "bursts",
+    "growth",
+    "imports",
+    "rest",
+)
 
 
 def run(names: Sequence[str], plan: Plan) -> dict[str, Any]:
