@@ -1,4 +1,4 @@
-"""Does a user's program pass strict type checkers?  It is read by mypy and pyright, and not run."""
+"""Does a user's program pass strict type checkers?  mypy and pyright read it; it does not run."""
 
 from __future__ import annotations
 
