@@ -298,7 +298,8 @@ class Sender:
         self._reader.join()
         stderr = self._err.read_text()
         assert code == 0, stderr
-        last = self._reports[-1]
+        # the thread that reports for ever may have said something after the end
+        last = next(each for each in reversed(self._reports) if "seconds" in each)
         for stats in last["stats"]:
             check_sender(stats)
         return Ended(last["stats"], last["flushed"], last["seconds"], stderr)
