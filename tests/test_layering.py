@@ -99,6 +99,7 @@ ONLY_IN: Mapping[str, frozenset[str]] = {
 EXTRAS: Mapping[str, frozenset[str]] = {
     "testing": frozenset({"pytest"}),
     "engines": frozenset({"nats"}),
+    "control": frozenset({"prometheus_client"}),
 }
 """Rooms that are only entered by those who installed an extra."""
 

@@ -167,7 +167,7 @@ def _run(namespace: argparse.Namespace, environ: Mapping[str, str]) -> int:
             environ=os.environ,
         )
     except OSError as error:
-        where = f"{loaded.receiver.host}:{loaded.receiver.port}"
+        where = error.filename or f"{loaded.receiver.host}:{loaded.receiver.port}"
         write_line(sys.stderr, PROGRAM, f"cannot listen on {where}: {error.strerror or error}")
         return ExitCode.CANNOT_BIND
     return service.run(lambda: _reload(sinks, flags, environ, loaded))

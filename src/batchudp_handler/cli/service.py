@@ -32,7 +32,17 @@ from batchudp_handler.engines import forwarder
 from batchudp_handler.receiver import BatchUDPReceiver
 from batchudp_handler.receiver.receive_socket import address_text, is_loopback
 from batchudp_handler.receiver.reemit import DIAGNOSTICS
-from batchudp_handler.settings import PATH, SWITCH, TEXT, choice, optional, seconds, setting
+from batchudp_handler.settings import (
+    HOST,
+    PATH,
+    SWITCH,
+    TEXT,
+    choice,
+    integer,
+    optional,
+    seconds,
+    setting,
+)
 
 if TYPE_CHECKING:
     import socket
@@ -85,6 +95,12 @@ class ScriptConfig:
         PATH,
         "unix socket for top, tap and health; auto: in the runtime directory if there is one; off",
     )
+    metrics_port: int | None = setting(
+        None,
+        optional(integer(0, 65_535, "PORT")),
+        "serve a page for Prometheus on this port, 0: any free one; needs the extra prometheus",
+    )
+    metrics_host: str = setting("127.0.0.1", HOST, "address of that page")
 
 
 class Service:
@@ -110,6 +126,7 @@ class Service:
         self._has_ended = False
         self._supervision = Supervision(
             control_socket=script.control_socket,
+            metrics=_metrics_place(script),
             environ=environ,
             notifier=Notifier.from_environment(environ, os.getpid()),
             new_worker=_new_worker(script),
@@ -121,7 +138,8 @@ class Service:
         )
         try:
             self._supervision.watch(self._receiver)
-        except ConfigError:
+        except (ConfigError, OSError):
+            self._supervision.stop()
             self._receiver.close()
             raise
 
@@ -179,6 +197,9 @@ class Service:
             self._log.warning(
                 "anyone who reaches %s may send: neither key_file nor allow is set", where
             )
+        if self._supervision.metrics_port is not None:
+            page = f"http://{self._script.metrics_host}:{self._supervision.metrics_port}/metrics"
+            self._say(f"metrics on {page}")
         self._supervision.start()
         if self._script.ready_file is not None:
             _write_whole(self._script.ready_file, where + "\n")
@@ -226,6 +247,10 @@ class Service:
 
     def _say(self, text: str) -> None:
         write_line(self._stderr, PROGRAM, text)
+
+
+def _metrics_place(script: ScriptConfig) -> tuple[str, int] | None:
+    return None if script.metrics_port is None else (script.metrics_host, script.metrics_port)
 
 
 def _new_worker(script: ScriptConfig) -> WorkerFactory | None:

@@ -26,6 +26,7 @@ from batchudp_handler.receiver.worker import ReceiveWorker
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from batchudp_handler.control.metrics import MetricsServer
     from batchudp_handler.control.notify import Notifier
     from batchudp_handler.receiver import BatchUDPReceiver
     from batchudp_handler.receiver.worker import Worker, WorkerFactory
@@ -46,6 +47,7 @@ class Supervision:
 
     Args:
         control_socket: The setting: a path, `auto` or `off`.
+        metrics: Host and port of the page for Prometheus; None: there is none.
         environ: Where the runtime directory is named.
         notifier: How the service manager is told.
         new_worker: Makes the worker that passes batches on; None: they go to local logging.
@@ -57,6 +59,7 @@ class Supervision:
         self,
         *,
         control_socket: str,
+        metrics: tuple[str, int] | None,
         environ: Mapping[str, str],
         notifier: Notifier,
         new_worker: WorkerFactory | None,
@@ -64,12 +67,14 @@ class Supervision:
         after_batch: Callable[[], None],
     ) -> None:
         self._setting = control_socket
+        self._metrics_place = metrics
         self._place = server_place(control_socket, environ)
         self._notifier = notifier
         self._tap: Tap | None = None
         self._new_worker = new_worker or self._local_worker(logger_prefix, after_batch)
         self._worker: Worker | None = None
         self._server: ControlServer | None = None
+        self._metrics: MetricsServer | None = None
         self._pulse: Pulse | None = None
         self._log = logging.getLogger(DIAGNOSTICS)
 
@@ -89,12 +94,16 @@ class Supervision:
         """Look after this receiver.
 
         Raises:
-            ConfigError: The control socket that was asked for cannot be made.
+            ConfigError: The control socket that was asked for cannot be made, or an extra is
+                missing.
+            OSError: The page for Prometheus cannot be served at its address.
         """
         self._receiver = receiver
         if self._place is not None:
             self._server = self._open(self._place)
-        if self._server is not None or self._notifier.is_active:
+        if self._metrics_place is not None:
+            self._metrics = self._serve_metrics(*self._metrics_place)
+        if self._server or self._metrics or self._notifier.is_active:
             self._pulse = Pulse(
                 {READER: receiver.call_on_reader, WORKER: receiver.call_between_batches},
                 interval=min(PULSE_SECONDS, self._notifier.watchdog / 2 or PULSE_SECONDS),
@@ -115,6 +124,22 @@ class Supervision:
             self._log.info("no control socket: %s", message)
             return None
 
+    def _serve_metrics(self, host: str, port: int) -> MetricsServer:
+        try:
+            from batchudp_handler.control.metrics import MetricsServer
+        except ImportError:
+            message = "metrics_port needs the extra: pip install batchudp-handler[prometheus]"
+            raise ConfigError(message) from None
+        try:
+            return MetricsServer(host, port, self._receiver.stats, lambda: self.problem() is None)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, f"{host}:{port} for metrics") from None
+
+    @property
+    def metrics_port(self) -> int | None:
+        """Where the page for Prometheus is."""
+        return None if self._metrics is None else self._metrics.port
+
     def start(self) -> None:
         """The receiver is about to serve: answer, and tell that it is ready."""
         if self._server is not None:
@@ -133,6 +158,8 @@ class Supervision:
             self._pulse.stop()
         if self._server is not None:
             self._server.close()
+        if self._metrics is not None:
+            self._metrics.close()
 
     # --- health --------------------------------------------------------------------------------
 
