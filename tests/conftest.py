@@ -1,4 +1,4 @@
-"""What do all tests share?  A way to ask for a tool that may be missing."""
+"""What do all tests share?  A way to ask for a tool, and the table of what arrived."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.table import Table, table_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,3 +38,25 @@ def require() -> Callable[[str], str]:
         return found
 
     return find
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make room for the table."""
+    config.stash[table_key] = Table()
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Print the table, if a test has put something into it."""
+    made = config.stash[table_key]
+    if made.rows:
+        terminalreporter.section("records")
+        for line in made.lines():
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def table(request: pytest.FixtureRequest) -> Table:
+    """Where a test says how many records were logged, and what came of them."""
+    return request.config.stash[table_key]

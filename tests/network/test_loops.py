@@ -12,9 +12,13 @@ import pytest
 from batchudp_handler import BatchUDPHandler, BatchUDPReceiver
 from batchudp_handler.receiver.diagnostics import SUMMARIES_AT_ONCE
 from tests.network.support import balance, wait_until
+from tests.table import Row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from batchudp_handler.core.stats import ReceiverStats
+    from tests.table import Table
 
 RECORDS = 50
 QUIET = 0.3
@@ -33,6 +37,13 @@ def root() -> Iterator[logging.Logger]:
     made.handlers[:] = handlers
 
 
+def note(table: Table, case: str, receiver: ReceiverStats, began: float) -> None:
+    """Put a loop into the table: whatever came back counts as duplicated."""
+    came = receiver.delivered
+    lost, more = max(RECORDS - came, 0), max(came - RECORDS, 0)
+    table.add_row(Row(case, RECORDS, came, lost, more, time.monotonic() - began))
+
+
 def dropped(handler: BatchUDPHandler, cause: str) -> int:
     """How many records a handler dropped for one cause."""
     return handler.stats().dropped.get(cause, 0)
@@ -41,9 +52,10 @@ def dropped(handler: BatchUDPHandler, cause: str) -> int:
 @pytest.mark.parametrize("delivery", ["one_way", "acknowledged"])
 @pytest.mark.parametrize(("relay", "laps"), [(False, 0), (True, 4)])
 def test_a_receiver_that_ships_to_itself(
-    root: logging.Logger, delivery: str, relay: bool, laps: int
+    root: logging.Logger, delivery: str, relay: bool, laps: int, table: Table
 ) -> None:
     """With the root at DEBUG each record arrives once, or with `relay` five times, and no more."""
+    began = time.monotonic()
     with BatchUDPReceiver("127.0.0.1", 0) as receiver:
         handler = BatchUDPHandler(*receiver.address, delivery=delivery, relay=relay)
         root.addHandler(handler)
@@ -54,6 +66,8 @@ def test_a_receiver_that_ships_to_itself(
         root.removeHandler(handler)
         handler.close()
     stats = handler.stats()
+    case = f"receiver ships to itself, {delivery}{', relay, 4 hops' if relay else ''}"
+    note(table, case, receiver.stats(), began)
     assert stats.dropped == {"relay": RECORDS}
     assert receiver.stats().delivered == RECORDS * (1 + laps)
     assert stats.accepted == balance(stats) == RECORDS * (2 + laps)
@@ -76,9 +90,10 @@ def station(name: str) -> Iterator[tuple[BatchUDPReceiver, logging.Logger]]:
     ("relay", "at_b", "at_a", "stops_at"), [(False, 1, 0, "b"), (True, 3, 2, "b")]
 )
 def test_two_receivers_that_ship_to_each_other(
-    relay: bool, at_b: int, at_a: int, stops_at: str
+    relay: bool, at_b: int, at_a: int, stops_at: str, table: Table
 ) -> None:
     """From A to B and back to A: it ends at the first hop, or with `relay` at the fifth."""
+    began = time.monotonic()
     with station("net_a") as (receiver_a, logger_a), station("net_b") as (receiver_b, logger_b):
         to_b = BatchUDPHandler(*receiver_b.address, relay=relay)
         to_a = BatchUDPHandler(*receiver_a.address, relay=relay)
@@ -89,15 +104,17 @@ def test_two_receivers_that_ship_to_each_other(
         ends = {"a": to_b, "b": to_a}
         wait_until(lambda: dropped(ends[stops_at], "relay") == RECORDS)
         time.sleep(QUIET)
+        note(table, f"A to B to A{', relay' if relay else ''}", receiver_b.stats(), began)
         assert receiver_b.stats().delivered == RECORDS * at_b
         assert receiver_a.stats().delivered == RECORDS * at_a
         assert dropped(to_a, "relay") + dropped(to_b, "relay") == RECORDS
 
 
 def test_what_the_sending_itself_logs_is_not_sent(
-    root: logging.Logger, monkeypatch: pytest.MonkeyPatch
+    root: logging.Logger, monkeypatch: pytest.MonkeyPatch, table: Table
 ) -> None:
     """Instrumented look-ups and sends, root at DEBUG: each message is counted, none is shipped."""
+    began = time.monotonic()
     loud = logging.getLogger("instrumented")
     with BatchUDPReceiver("127.0.0.1", 0) as receiver:
         handler = BatchUDPHandler(*receiver.address, batch_size=1)
@@ -125,6 +142,7 @@ def test_what_the_sending_itself_logs_is_not_sent(
         root.removeHandler(handler)
         handler.close()
     stats = handler.stats()
+    note(table, "root at DEBUG, our own sending logs", receiver.stats(), began)
     assert (stats.sent, receiver.stats().delivered) == (RECORDS, RECORDS)
     assert stats.dropped == {"relay": RECORDS, "self_log": while_attached}
 

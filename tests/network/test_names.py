@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from batchudp_handler import BatchUDPHandler
-from tests.network.support import LONGEST_CALL, Calls, Far, Names, balance, free_port, wait_until
+from tests.network.support import (
+    LONGEST_CALL,
+    PATIENCE,
+    Calls,
+    Far,
+    Names,
+    balance,
+    free_port,
+    wait_until,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +48,7 @@ def test_a_name_that_moves(calls: Calls, names: Names, settle: Callable[..., Any
         names.answers[HOST] = [("127.0.0.1", new.port)]
         calls.log_until(lambda: new.messages)
         calls.log(90)
-        assert handler.flush(5.0)
+        assert handler.flush(PATIENCE)
         wait_until(lambda: len(old.messages) + len(new.messages) >= calls.logged)
         row = settle("name changes its address, one_way", calls, old.messages + new.messages)
         assert (row.lost, row.duplicated) == (0, 0)
@@ -60,7 +69,7 @@ def test_a_name_that_moves_away_from_the_dead(
         calls.log(90)
         names.answers[HOST] = [("127.0.0.1", new.port)]
         calls.log(90)
-        assert handler.flush(20.0)
+        assert handler.flush(PATIENCE)
         row = settle("name changes its address, acknowledged", calls, old.messages + new.messages)
         assert row.lost == 0
         assert row.duplicated <= handler.stats().resent_to_new_receiver
@@ -162,18 +171,28 @@ print(time.monotonic() - began, flush=True)
 
 def test_a_hanging_resolver_does_not_hold_the_end_of_a_process() -> None:
     """Thirty seconds of silence cost `shutdown_timeout`, and one line on stderr."""
+    runs = [_run_hanging() for _ in range(3)]
+    longest, closing_took, took = (statistics.median(each) for each in zip(*runs, strict=True))
+    assert longest <= LONGEST_CALL
+    assert closing_took <= 1.0
+    assert took < 15.0
+
+
+def _run_hanging() -> tuple[float, float, float]:
     began = time.monotonic()
     done = subprocess.run(
-        [sys.executable, "-c", HANGING], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", HANGING],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     longest, closing_took = (json.loads(line) for line in done.stdout.split())
-    assert longest <= 0.05
-    assert closing_took <= 1.0
-    assert time.monotonic() - began < 15.0
     assert done.stderr == (
         "batchudp-handler: 90 records for slow.example:9999 were lost so far: closed 90\n"
     )
+    return longest, closing_took, time.monotonic() - began
 
 
 @pytest.mark.parametrize("delivery", ["one_way", "acknowledged"])
@@ -186,7 +205,7 @@ def test_a_receiver_that_comes_up_late(
     calls.log_until(lambda: handler.stats().send_errors.get("ECONNREFUSED", 0) >= 2)
     with Far(port=port) as far:
         calls.log(90)
-        assert handler.flush(20.0)
+        assert handler.flush(PATIENCE)
         far.wait_for(calls.logged)
         row = settle(f"receiver comes up late (ECONNREFUSED), {delivery}", calls, far.messages)
     assert (row.lost, row.duplicated) == (0, 0)
@@ -219,7 +238,7 @@ def test_the_next_of_several_addresses(
     ]
     handler = attach(calls, delivery=delivery, max_retries=20)
     calls.log(300)
-    assert handler.flush(20.0)
+    assert handler.flush(PATIENCE)
     far.wait_for(calls.logged)
     row = settle(f"several addresses, two refuse, {delivery}", calls, far.messages)
     assert (row.lost, row.duplicated) == (0, 0)
@@ -234,7 +253,7 @@ def test_a_steady_sender_changes_its_source_port(
     host, port = (HOST, 9999) if is_named else ("127.0.0.1", far.port)
     handler = attach(calls, host, port, resolve_interval=0.1)
     calls.log_until(lambda: handler.stats().reconnects >= 4)
-    assert handler.flush(5.0)
+    assert handler.flush(PATIENCE)
     far.wait_for(calls.logged)
     sources = {record.__dict__["remote_addr"] for record in far.records}
     assert len(sources) >= 3

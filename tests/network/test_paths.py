@@ -14,7 +14,7 @@ import pytest
 from batchudp_handler import BatchUDPHandler
 from batchudp_handler.core.retry import SendFailure
 from batchudp_handler.transport import SendError, UDPTransport
-from tests.network.support import Calls, Far, Names, Network, inside, ip, wait_until
+from tests.network.support import PATIENCE, Calls, Far, Names, Network, inside, ip, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,7 +43,7 @@ def attach(calls: Calls, network: Network, port: int, **settings: Any) -> BatchU
 
 def finish(calls: Calls, handler: BatchUDPHandler, remote: Far) -> None:
     """Wait until all has left, and for the last of it."""
-    assert handler.flush(20.0)
+    assert handler.flush(PATIENCE)
     remote.wait_for(calls.logged)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from batchudp_handler import BatchUDPHandler
-from tests.network.support import Calls, Far, free_port, wait_until
+from tests.network.support import PATIENCE, Calls, Far, free_port, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,7 +45,7 @@ def test_unix_sockets_on_both_ends(
     calls.log_until(lambda: delivery != "one_way" or handler.stats().send_errors, pause=0.0)
     with far:
         calls.log(3_000, pause=0.0)
-        assert handler.flush(20.0)
+        assert handler.flush(PATIENCE)
         far.wait_for(calls.logged)
         row = settle(f"unix sockets on both ends, {delivery}", calls, far.messages)
         handler.close()
@@ -61,12 +61,12 @@ def test_a_unix_receiver_that_restarts(
     with Far(host) as first:
         handler = attach(calls, host, delivery=delivery)
         calls.log(60)
-        assert handler.flush(20.0)
+        assert handler.flush(PATIENCE)
         first.wait_for(calls.logged)
     calls.log_until(lambda: sum(handler.stats().send_errors.values()) >= 2)
     with Far(host) as second:
         calls.log(60)
-        assert handler.flush(20.0)
+        assert handler.flush(PATIENCE)
         wait_until(lambda: len({*first.messages, *second.messages}) == calls.logged)
         messages = first.messages + second.messages
         row = settle(f"unix receiver restarts, {delivery}", calls, messages)
@@ -102,11 +102,11 @@ def running(command: list[str], **options: Any) -> Iterator[subprocess.Popen[byt
     try:
         yield process
         process.terminate()
-        assert process.wait(20.0) in (0, -15)
+        assert process.wait(PATIENCE) in (0, -15)
     finally:
         if process.poll() is None:
             process.kill()
-            process.wait(20.0)
+            process.wait(PATIENCE)
 
 
 @pytest.mark.parametrize("is_unix", [False, True])
@@ -127,9 +127,9 @@ def test_the_datagram_that_starts_the_receiver_is_not_lost(
         wait_until(lambda: _is_bound(path, port, is_unix=is_unix))
         handler = attach(calls, f"unix://{path}" if is_unix else "127.0.0.1", port)
         calls.log(1)
-        assert handler.flush(5.0)
+        assert handler.flush(PATIENCE)
         calls.log(59)
-        assert handler.flush(5.0)
+        assert handler.flush(PATIENCE)
         output.wait_for(calls.logged)
         handler.close()
     kind = "unix" if is_unix else "UDP"
@@ -181,7 +181,7 @@ def test_a_socket_that_systemd_holds_outlives_the_receiver(
             calls.log(5)  # the first of them while nobody reads
             with serve():
                 calls.log(60)
-                assert handler.flush(20.0)
+                assert handler.flush(PATIENCE)
                 wait_until(lambda: len(set(output.messages)) == calls.logged)
             assert life == 2 or handler.stats().dropped == {}
         handler.close()

@@ -78,12 +78,12 @@ class DatagramCollector:
         """The rendered texts, in order of arrival."""
         return [record.getMessage() for record in self.records]
 
-    def wait_for(self, number: int, seconds: float = 10.0) -> list[str]:
+    def wait_for(self, number: int, seconds: float = 60.0) -> list[str]:
         """Wait for so many records and return their texts; AssertionError if they do not come."""
         self.wait_until(lambda: len(self.records) >= number, seconds)
         return self.messages
 
-    def wait_until(self, condition: Callable[[], object], seconds: float = 10.0) -> None:
+    def wait_until(self, condition: Callable[[], object], seconds: float = 60.0) -> None:
         """Wait until something about the collection is true."""
         end = time.monotonic() + seconds
         while not condition():

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LogReceiver"]
 
-_DRAIN_TIMEOUT = 2.0
+_DRAIN_TIMEOUT = 5.0
 _POLL = 0.05
 
 _numbers = itertools.count()
