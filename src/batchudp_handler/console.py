@@ -296,6 +296,8 @@ class FileOutput(Output):
         backups: How many older parts are kept.
     """
 
+    access = os.O_WRONLY
+
     def __init__(self, path: str, *, max_bytes: int = 0, backups: int = 0) -> None:
         super().__init__()
         self.path = path
@@ -305,7 +307,8 @@ class FileOutput(Output):
         self._open()
 
     def _open(self) -> None:
-        self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        flags = self.access | os.O_CREAT | os.O_APPEND
+        self._descriptor = os.open(self.path, flags, 0o666)
         status = os.fstat(self._descriptor)
         self._size = status.st_size
         self._can_rotate = self._max_bytes > 0 and stat.S_ISREG(status.st_mode)

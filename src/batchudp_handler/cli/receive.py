@@ -10,6 +10,7 @@ under `[logging]` or one as the file itself.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from dataclasses import dataclass
@@ -38,12 +39,18 @@ from batchudp_handler.cli.service import ScriptConfig, Service
 from batchudp_handler.cli.sinks import OutputConfig, Sinks
 from batchudp_handler.cli.top import add_top_arguments, top
 from batchudp_handler.config import ReceiverConfig
+from batchudp_handler.control.notify import Notifier
+from batchudp_handler.control.place import AUTO, OFF
 from batchudp_handler.core.errors import ConfigError
 from batchudp_handler.keys import load_keys
+from batchudp_handler.receiver.group import bind_group
 from batchudp_handler.receiver.receive_socket import ReceiveSocket, address_text, inherited_socket
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Mapping, Sequence
+    from multiprocessing.connection import Connection
+
 
 __all__ = ["COMMANDS", "Command", "Loaded", "build_parser", "load", "main"]
 
@@ -54,6 +61,7 @@ examples:
   batchudp-receive                                     print what arrives on port 9999
   batchudp-receive --port 0 --ready-file where         take a free port, write it to a file
   batchudp-receive --output app.log --max-bytes 10000000 --backups 5
+  batchudp-receive --workers 4 --output app.log        four processes, one port, one file
   batchudp-receive --format json | jq 'select(.level == "ERROR")'
   batchudp-receive --config logging.toml               any logging.config.dictConfig
   batchudp-receive print-config                        every setting and where it comes from
@@ -150,6 +158,9 @@ def _run(namespace: argparse.Namespace, environ: Mapping[str, str]) -> int:
     flags = _flags(namespace)
     loaded = load(flags, environ)
     keys = load_keys(loaded.receiver.key_file)
+    if loaded.script.workers > 1:
+        inherited = inherited_socket(os.environ, os.getpid())
+        return _run_workers(loaded, flags, environ, inherited)
     sinks = Sinks(environ, stdout=sys.stdout, stderr=sys.stderr)
     sinks.apply(loaded.output, loaded.logging)
     if loaded.script.source is not None:
@@ -167,10 +178,66 @@ def _run(namespace: argparse.Namespace, environ: Mapping[str, str]) -> int:
             environ=os.environ,
         )
     except OSError as error:
+<<<<<<< HEAD
+        return _cannot_listen(loaded.receiver, error)
+=======
         where = error.filename or f"{loaded.receiver.host}:{loaded.receiver.port}"
         write_line(sys.stderr, PROGRAM, f"cannot listen on {where}: {error.strerror or error}")
         return ExitCode.CANNOT_BIND
+>>>>>>> origin/main
     return service.run(lambda: _reload(sinks, flags, environ, loaded))
+
+
+def _run_workers(
+    loaded: Loaded,
+    flags: Mapping[str, object],
+    environ: Mapping[str, str],
+    inherited: socket.socket | None,
+) -> int:
+    """Receive in several processes, under a supervisor."""
+    config, script = loaded.receiver, loaded.script
+    refused = {
+        "--from": script.source is not None,
+        "a control socket": script.control_socket not in {AUTO, OFF},
+        "a socket of the service manager": inherited is not None,
+    }
+    if any(refused.values()):
+        what = next(what for what, is_wanted in refused.items() if is_wanted)
+        message = f"more than one worker is not possible with {what}"
+        raise ConfigError(message)
+    keys = load_keys(config.key_file)
+    try:
+        sockets = bind_group(config.host, config.port, script.workers)
+    except OSError as error:
+        return _cannot_listen(config, error)
+    from batchudp_handler.cli.shared import SharedLock  # these three need Linux
+    from batchudp_handler.cli.supervisor import Supervisor
+    from batchudp_handler.cli.worker import Worker
+
+    shared = SharedLock(os.memfd_create("batchudp-output"))
+    sinks = Sinks(environ, stdout=sys.stdout, stderr=sys.stderr, shared=shared)
+    sinks.use_diagnostics({})
+
+    def work(number: int, link: Connection) -> int:
+        latest = loaded
+        with contextlib.suppress(ConfigError, UsageError):
+            latest = load(flags, environ)  # a worker that replaces another one
+        try:
+            sinks.apply(latest.output, latest.logging)
+            worker = Worker(config, script, sinks, keys, inherited=sockets[number], link=link)
+        except ConfigError as error:
+            write_line(sys.stderr, PROGRAM, str(error))
+            return ExitCode.CONFIG
+        return worker.run(lambda: _reload(sinks, flags, environ, loaded))
+
+    notifier = Notifier.from_environment(os.environ, os.getpid())
+    return Supervisor(config, script, sockets, work, notifier, stderr=sys.stderr).run()
+
+
+def _cannot_listen(config: ReceiverConfig, error: OSError) -> int:
+    where = f"{config.host}:{config.port}"
+    write_line(sys.stderr, PROGRAM, f"cannot listen on {where}: {error.strerror or error}")
+    return ExitCode.CANNOT_BIND
 
 
 def _reload(

@@ -33,7 +33,10 @@ from batchudp_handler.receiver import BatchUDPReceiver
 from batchudp_handler.receiver.receive_socket import address_text, is_loopback
 from batchudp_handler.receiver.reemit import DIAGNOSTICS
 from batchudp_handler.settings import (
+<<<<<<< HEAD
+=======
     HOST,
+>>>>>>> origin/main
     PATH,
     SWITCH,
     TEXT,
@@ -51,10 +54,20 @@ if TYPE_CHECKING:
     from batchudp_handler.cli.sinks import Sinks
     from batchudp_handler.config import ReceiverConfig
     from batchudp_handler.core.auth import Key
+    from batchudp_handler.core.events import Address
     from batchudp_handler.core.stats import ReceiverStats
     from batchudp_handler.receiver.worker import WorkerFactory
 
-__all__ = ["ScriptConfig", "Service", "receiver_summary"]
+__all__ = [
+    "ScriptConfig",
+    "Service",
+    "announce",
+    "new_worker",
+    "receiver_numbers",
+    "receiver_summary",
+    "reloader",
+    "write_whole",
+]
 
 PROGRAM = "batchudp-receive"
 
@@ -68,6 +81,9 @@ class ScriptConfig:
     )
     stats_interval: float = setting(
         0.0, seconds(zero=True), "write the counters to standard error this often; 0: never"
+    )
+    workers: int = setting(
+        1, integer(1, 256), "processes that receive on the same port; more than one needs Linux"
     )
     ready_file: str | None = setting(
         None, optional(PATH), "file that holds the address while the receiver listens"
@@ -129,7 +145,7 @@ class Service:
             metrics=_metrics_place(script),
             environ=environ,
             notifier=Notifier.from_environment(environ, os.getpid()),
-            new_worker=_new_worker(script),
+            new_worker=new_worker(script),
             logger_prefix=config.logger_prefix,
             after_batch=self._after_batch,
         )
@@ -168,23 +184,16 @@ class Service:
         signal.signal(signal.SIGUSR1, lambda *_: self._report_now.set())
         # on the worker, between two batches: no record meets a half made configuration
         signal.signal(
-            signal.SIGHUP, lambda *_: self._receiver.call_between_batches(self._reloader(reload))
+            signal.SIGHUP,
+            lambda *_: self._receiver.call_between_batches(reloader(reload, self._log)),
         )
 
-    def _reloader(self, reload: Callable[[], str]) -> Callable[[], None]:
-        def run() -> None:
-            try:
-                self._log.info("%s", reload())
-            except ConfigError as error:
-                self._log.error("configuration kept, the new one is wrong: %s", error)
-            except Exception as error:  # noqa: BLE001  # a reload must not end the receiver
-                self._log.error("configuration kept: %s", type(error).__name__)
-
-        return run
-
     def _announce(self) -> None:
-        receiver, config = self._receiver, self._config
+        receiver = self._receiver
         where = address_text(receiver.address)
+<<<<<<< HEAD
+        announce(receiver.address, receiver.stats().receive_buffer, self._config, self._say)
+=======
         granted = receiver.stats().receive_buffer
         self._say(f"listening on {where}, receive buffer {granted} bytes")
         if granted < config.receive_buffer:
@@ -200,9 +209,10 @@ class Service:
         if self._supervision.metrics_port is not None:
             page = f"http://{self._script.metrics_host}:{self._supervision.metrics_port}/metrics"
             self._say(f"metrics on {page}")
+>>>>>>> origin/main
         self._supervision.start()
         if self._script.ready_file is not None:
-            _write_whole(self._script.ready_file, where + "\n")
+            write_whole(self._script.ready_file, where + "\n")
 
     def _after_batch(self) -> None:
         """Write the lines of a batch; without a reader there is no reason to go on."""
@@ -249,20 +259,61 @@ class Service:
         write_line(self._stderr, PROGRAM, text)
 
 
+<<<<<<< HEAD
+def new_worker(script: ScriptConfig) -> WorkerFactory | None:
+    """What batches are given to, if not to local logging."""
+=======
 def _metrics_place(script: ScriptConfig) -> tuple[str, int] | None:
     return None if script.metrics_port is None else (script.metrics_host, script.metrics_port)
 
 
 def _new_worker(script: ScriptConfig) -> WorkerFactory | None:
+>>>>>>> origin/main
     if script.forward is None:
         return None
     return forwarder(script.forward, create_stream=script.create_stream)
 
 
+def reloader(reload: Callable[[], str], log: logging.Logger) -> Callable[[], None]:
+    """Reading the configuration again, as something that never raises."""
+
+    def run() -> None:
+        try:
+            log.info("%s", reload())
+        except ConfigError as error:
+            log.error("configuration kept, the new one is wrong: %s", error)
+        except Exception as error:  # noqa: BLE001  # a reload must not end the receiver
+            log.error("configuration kept: %s", type(error).__name__)
+
+    return run
+
+
+def announce(
+    address: Address, granted: int, config: ReceiverConfig, say: Callable[[str], None]
+) -> None:
+    """Tell where records are received, and what an operator should know about it."""
+    log = logging.getLogger(DIAGNOSTICS)
+    where = address_text(address)
+    say(f"listening on {where}, receive buffer {granted} bytes")
+    if granted < config.receive_buffer:
+        log.warning(
+            "asked for a receive buffer of %d bytes, got %d; see net.core.rmem_max",
+            config.receive_buffer,
+            granted,
+        )
+    if not (is_loopback(address) or config.key_file or config.allow):
+        log.warning("anyone who reaches %s may send: neither key_file nor allow is set", where)
+
+
 def receiver_summary(stats: ReceiverStats) -> str:
     """The counters that answer: did everything arrive?"""
+    return summary_text(receiver_numbers(stats))
+
+
+def receiver_numbers(stats: ReceiverStats) -> dict[str, object]:
+    """The counters of the summary, by their words."""
     drops = "unknown" if stats.kernel_drops is None else stats.kernel_drops
-    numbers: dict[str, object] = {
+    return {
         "delivered": stats.delivered,
         "lost": stats.lost + stats.missing,
         "rejected": sum(stats.rejected.values()),
@@ -276,10 +327,9 @@ def receiver_summary(stats: ReceiverStats) -> str:
         "senders": stats.streams_seen,
         "seconds": round(stats.uptime, 1),
     }
-    return summary_text(numbers)
 
 
-def _write_whole(path: str, text: str) -> None:
+def write_whole(path: str, text: str) -> None:
     """Whoever sees the file sees all of it."""
     temporary = f"{path}.{os.getpid()}"
     with open(temporary, "w", encoding="utf-8") as file:

@@ -27,6 +27,8 @@ from batchudp_handler.settings import LEVEL, PATH, SWITCH, TEXT, choice, integer
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from batchudp_handler.cli.shared import SharedLock
+
 __all__ = ["OutputConfig", "Sinks"]
 
 from dataclasses import dataclass
@@ -50,9 +52,24 @@ class OutputConfig:
 
 
 class Sinks:
-    """The outputs of one process, and the logger that tells about the receiver itself."""
+    """The outputs of one process, and the logger that tells about the receiver itself.
 
-    def __init__(self, environ: Mapping[str, str], *, stdout: IO[str], stderr: IO[str]) -> None:
+    Args:
+        environ: Where the wish for colours is.
+        stdout: For records.
+        stderr: For everything else.
+        shared: Held while something is written, where other processes write to the same place.
+    """
+
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        *,
+        stdout: IO[str],
+        stderr: IO[str],
+        shared: SharedLock | None = None,
+    ) -> None:
+        self._shared = shared
         self._environ = environ
         self._stdout = stdout
         self._output: Output | None = None
@@ -81,7 +98,7 @@ class Sinks:
         if old is not None:
             root.removeHandler(old)
             old.close()
-        self._use_diagnostics(logging_config or {})
+        self.use_diagnostics(logging_config or {})
 
     def flush(self) -> None:
         """Write what the batch left in the output."""
@@ -117,11 +134,18 @@ class Sinks:
         return output
 
     def _open(self, config: OutputConfig) -> Output:
-        if config.output is None:
-            return StreamOutput(self._stdout)
-        return FileOutput(config.output, max_bytes=config.max_bytes, backups=config.backups)
+        path, max_bytes, backups = config.output, config.max_bytes, config.backups
+        if self._shared is not None:
+            from batchudp_handler.cli.shared import SharedFileOutput, SharedStreamOutput
 
-    def _use_diagnostics(self, logging_config: Mapping[str, Any]) -> None:
+            if path is None:
+                return SharedStreamOutput(self._stdout, self._shared)
+            return SharedFileOutput(path, self._shared, max_bytes=max_bytes, backups=backups)
+        if path is None:
+            return StreamOutput(self._stdout)
+        return FileOutput(path, max_bytes=max_bytes, backups=backups)
+
+    def use_diagnostics(self, logging_config: Mapping[str, Any]) -> None:
         """Standard error, unless the configuration has its own wishes for this logger."""
         logger = logging.getLogger(DIAGNOSTICS)
         logger.disabled = False

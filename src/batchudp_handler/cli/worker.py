@@ -1,0 +1,121 @@
+"""What does one of several receiving processes do?
+
+It receives from the socket that its supervisor bound, writes to the output that all of them
+share, and obeys the supervisor rather than signals: a service manager and a terminal send those
+to every process of a group, and a worker must not take that for a second one.
+
+    from the supervisor    "report", "reload", "end"; nobody at the other side means "end"
+    to the supervisor      ("ready" | "report", its counters), ("unread", None)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import signal
+import threading
+from typing import TYPE_CHECKING
+
+from batchudp_handler.cli.common import ExitCode, leave_standard_output
+from batchudp_handler.cli.service import new_worker, reloader
+from batchudp_handler.receiver import BatchUDPReceiver
+from batchudp_handler.receiver.reemit import DIAGNOSTICS
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Sequence
+    from multiprocessing.connection import Connection
+
+    from batchudp_handler.cli.service import ScriptConfig
+    from batchudp_handler.cli.sinks import Sinks
+    from batchudp_handler.config import ReceiverConfig
+    from batchudp_handler.core.auth import Key
+    from batchudp_handler.core.stats import ReceiverStats
+
+    Told = tuple[str, ReceiverStats | None]
+
+__all__ = ["SIGNALS", "Worker"]
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+"""What the supervisor listens to, and a worker does not."""
+
+
+class Worker:
+    """One receiver, in a process of its own.
+
+    Args:
+        config: What the receiver may do.
+        script: Whether it forwards to an engine.
+        sinks: Where records go.
+        keys: What senders prove themselves with.
+        inherited: The socket to read.
+        link: The supervisor.
+    """
+
+    def __init__(
+        self,
+        config: ReceiverConfig,
+        script: ScriptConfig,
+        sinks: Sinks,
+        keys: Sequence[Key],
+        *,
+        inherited: socket.socket,
+        link: Connection,
+    ) -> None:
+        self._sinks = sinks
+        self._link = link
+        self._is_telling = threading.Lock()
+        self._receiver = BatchUDPReceiver.from_config(
+            config,
+            keys=keys,
+            inherited=inherited,
+            after_batch=self._after_batch,
+            new_worker=new_worker(script),
+        )
+
+    def run(self, reload: Callable[[], str]) -> int:
+        """Receive until told to end; the exit code."""
+        listening = threading.Thread(
+            target=self._listen, args=(reload,), name="batchudp-link", daemon=True
+        )
+        listening.start()
+        self._tell("ready", self._receiver.stats())
+        try:
+            self._receiver.serve_forever()
+        finally:
+            self._end()
+        return ExitCode.OK
+
+    def _listen(self, reload: Callable[[], str]) -> None:
+        apply = reloader(reload, logging.getLogger(DIAGNOSTICS))
+        while True:
+            try:
+                word = self._link.recv()
+            except (EOFError, OSError):
+                word = "end"
+            if word == "report":
+                self._tell("report", self._receiver.stats())
+            elif word == "reload":
+                self._receiver.call_between_batches(apply)
+            else:
+                self._receiver.shutdown()
+                return
+
+    def _after_batch(self) -> None:
+        self._sinks.flush()
+        if not self._sinks.has_reader:
+            self._tell("unread", None)
+            self._receiver.shutdown()
+
+    def _end(self) -> None:
+        self._receiver.close()
+        if not self._sinks.has_reader:
+            leave_standard_output()
+        with contextlib.suppress(OSError):
+            self._sinks.close()
+        self._tell("report", self._receiver.stats())
+
+    def _tell(self, word: str, stats: ReceiverStats | None) -> None:
+        told: Told = (word, stats)
+        with self._is_telling, contextlib.suppress(OSError):  # nobody is left to be told
+            self._link.send(told)
