@@ -1294,7 +1294,7 @@ def test_what_the_spool_deleted_is_counted() -> None:
     before = bench.sender.spooled_records
     bench.sender.on_spool_dropped(0, max(spool))
     assert bench.dropped["spool_full"] > 0
-    assert bench.dropped["spool_full"] + bench.sender.spooled_records == before
+    assert bench.dropped["spool_full"] + bench.sender.retained_records == before
     bench.check_identity(1_000)
 
 
@@ -1437,3 +1437,81 @@ def test_compression_is_the_encoders_business() -> None:
 def test_the_host_is_in_the_settings() -> None:
     """A header with nothing in it is the default."""
     assert SenderSettings().header == BatchHeader("")
+
+
+def test_a_resumed_stream_tells_the_time_of_day() -> None:
+    """Its SYNC counter begins there: it is above every one of the dead process's, on any clock."""
+    bench = with_spool()
+    spool: dict[int, bytes] = {}
+    bench.log(*range(50))
+    bench.until(1.0)
+    store_all(bench, spool)
+
+    heir = with_spool()
+    wall = 1_800_000_000.0
+    heir.sender.resume([(header(data), len(data)) for data in spool.values()], heir.now, wall)
+    (first, *_) = heir.send()
+    assert header(first).sealed_at == wall
+    assert header(first).seq == (int(wall) << 20) + 1
+
+
+def test_an_answer_to_what_the_spool_never_had_settles_the_rest() -> None:
+    """A process may have sent more from memory than it had stored when it died."""
+    bench = with_spool()
+    spool: dict[int, bytes] = {}
+    bench.log(*range(50))
+    bench.until(1.0)
+    store_all(bench, spool)
+
+    heir = with_spool()
+    heir.sender.resume([(header(data), len(data)) for data in spool.values()], heir.now)
+    heir.send()
+    heir.ack(cookie=COOKIE)
+    heir.until(heir.now + 0.1)
+    heir.ack(floor=len(spool) + 7, bitmap=0b1010)
+    assert heir.sender.counters.confirmed == 50
+    assert heir.sender.is_idle
+
+
+def test_a_datagram_that_left_the_spool_and_not_memory_is_not_spooled() -> None:
+    """It counts as retained again, and as unconfirmed when the process gives up."""
+    bench = with_spool()
+    spool: dict[int, bytes] = {}
+    bench.log(*range(50))
+    bench.until(1.0)
+    store_all(bench, spool)
+    assert bench.sender.spooled_records == 50
+    bench.sender.on_spool_dropped(0, max(spool))
+    assert (bench.sender.spooled_records, bench.sender.retained_records) == (0, 50)
+    bench.sender.give_up(bench.now)
+    assert bench.sender.counters.unconfirmed == 50
+
+
+def test_what_the_spool_lost_is_counted_by_its_cause() -> None:
+    """Too old is not the same as too much."""
+    bench = with_spool(max_retained_bytes=1_000)
+    spool: dict[int, bytes] = {}
+    for start in range(0, 1_000, 50):
+        bench.log(*range(start, start + 50))
+        bench.until(bench.now + 0.01)
+        store_all(bench, spool)
+    bench.sender.on_spool_dropped(0, max(spool), "expired")
+    assert bench.dropped["expired"] > 0
+    assert "spool_full" not in bench.dropped
+    bench.check_identity(1_000)
+
+
+def test_a_record_of_which_the_spool_kept_some_fragments_is_given_up() -> None:
+    """Nobody could put it together; the others of the stream arrive."""
+    bench = with_spool()
+    spool: dict[int, bytes] = {}
+    bench.log(list(range(200)), 7)
+    bench.until(1.0)
+    store_all(bench, spool)
+    assert len(spool) > 3
+    del spool[1]
+
+    heir = with_spool()
+    heir.sender.resume([(header(data), len(data)) for data in spool.values()], heir.now)
+    assert heir.dropped == {"spool_corrupt": 1}
+    assert heir.sender.spooled_records == 1

@@ -19,6 +19,7 @@ tells the receiver not to wait.
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -449,6 +450,8 @@ class AcknowledgedDelivery:
         if verdict in (Verdict.STALE, Verdict.REPLAYED):
             self._counters.ignore(verdict.value)
             return
+        if self._outbox.is_resumed:
+            ack = _within(ack, self.window.sent_end)
         if max(ack.floor, ack.floor + ack.bitmap.bit_length()) > self.window.sent_end:
             self._counters.ignore(Reason.SHAPE)
             return
@@ -567,9 +570,9 @@ class AcknowledgedDelivery:
         self._outbox.on_loaded(seq, data)
         self._tell_floor()
 
-    def on_spool_dropped(self, first_seq: int, last_seq: int) -> None:
+    def on_spool_dropped(self, first_seq: int, last_seq: int, cause: str) -> None:
         """Give up what the spool has deleted and memory has not."""
-        self._outbox.on_spool_dropped(first_seq, last_seq)
+        self._outbox.on_spool_dropped(first_seq, last_seq, cause)
         self._tell_floor()
 
     def _tell_floor(self) -> None:
@@ -615,3 +618,10 @@ class AcknowledgedDelivery:
     def pending_records(self) -> int:
         """Records that are not sealed yet."""
         return len(self._outbox.splitter)
+
+
+def _within(ack: Ack, end: int) -> Ack:
+    """Leave out datagrams that a dead process sent from memory and the spool never had."""
+    floor = min(ack.floor, end)
+    bitmap = ack.bitmap & ((1 << (end - floor)) - 1) if floor == ack.floor else 0
+    return replace(ack, floor=floor, bitmap=bitmap)

@@ -252,17 +252,24 @@ class Outbox:
         else:
             self.window.load(datagram, data)
 
-    def on_spool_dropped(self, first_seq: int, last_seq: int) -> None:
+    def on_spool_dropped(self, first_seq: int, last_seq: int, cause: str) -> None:
         """Give up what the spool has deleted and memory has not."""
         for seq in range(max(first_seq, self.window.floor), last_seq + 1):
             datagram = self.window.get(seq)
-            if datagram is not None and datagram.data is None:
-                self._drop_group(datagram, "spool_full")
+            if datagram is None:
+                continue
+            if datagram.data is None:
+                self._drop_group(datagram, cause)
+            else:
+                self.window.unstore(datagram)
 
     def resume(self, stored: Iterable[tuple[Header, int]], now: float) -> None:
         """Take up what another process left in the spool."""
         self.is_resumed = True
+        groups: dict[int, tuple[Header, int]] = {}
         for header, size in stored:
+            first = header.seq - header.frag_index
+            groups[first] = (header, groups.get(first, (header, 0))[1] + 1)
             if not self.window.next_seq:
                 self.window = SendWindow(header.seq)
                 self.storage = self.storage.for_window(self.window)
@@ -280,9 +287,17 @@ class Outbox:
             each.is_stored = True
             self.window.append(each)
             self._stream.next_rec = each.end_rec
+        self._drop_torn_groups(groups)
         self._stream.continue_at(self.window.next_seq, now)
         self.window.sent_end = self.window.next_seq
         self.window.sent_end_rec = self._stream.next_rec
+
+    def _drop_torn_groups(self, groups: dict[int, tuple[Header, int]]) -> None:
+        """Give up records of which the spool has lost a fragment: nobody could join them."""
+        for header, present in groups.values():
+            datagram = self.window.get(header.seq)
+            if present < header.frag_count and datagram is not None:
+                self._drop_group(datagram, "spool_corrupt")
 
     def _resume_gap(self, header: Header) -> None:
         """Number the datagrams that the spool has lost; nothing waits for them."""

@@ -237,6 +237,13 @@ class SendWindow:
         datagram.is_stored = True
         self._account(datagram, 1)
 
+    def unstore(self, datagram: RetainedDatagram) -> None:
+        """Note that the spool does not have the bytes any more, and memory has."""
+        if datagram.state is not DatagramState.ABANDONED and datagram.is_stored:
+            self._account(datagram, -1)
+            datagram.is_stored = False
+            self._account(datagram, 1)
+
     def unload(self, datagram: RetainedDatagram) -> None:
         """Let the bytes of a stored datagram go."""
         if datagram.is_stored and datagram.data is not None:

@@ -277,18 +277,22 @@ class SenderProtocol:
         if self._acknowledged is not None:
             self._acknowledged.on_loaded(seq, data)
 
-    def on_spool_dropped(self, first_seq: int, last_seq: int) -> None:
-        """Note that the spool deleted these datagrams to stay within its size."""
+    def on_spool_dropped(self, first_seq: int, last_seq: int, cause: str = "spool_full") -> None:
+        """Note that the spool has lost these datagrams, for instance to stay within its size."""
         if self._acknowledged is not None:
-            self._acknowledged.on_spool_dropped(first_seq, last_seq)
+            self._acknowledged.on_spool_dropped(first_seq, last_seq, cause)
 
-    def resume(self, stored: Iterable[tuple[Header, int]], now: float) -> None:
+    def resume(
+        self, stored: Iterable[tuple[Header, int]], now: float, wall: float | None = None
+    ) -> None:
         """Take up a stream that another process left in the spool.
 
         Args:
             stored: header and size of each datagram, by growing number.
             now: the time.
+            wall: the same moment as Unix time, for the headers; None: `now` is that.
         """
+        self._stream.clock_offset = 0.0 if wall is None else wall - now
         if self._acknowledged is not None:
             self._acknowledged.resume(stored, now)
 

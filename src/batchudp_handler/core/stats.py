@@ -83,6 +83,8 @@ class SenderStats:
     # identity S, in records
     accepted: int = 0
     """Records that the handler took: everything else here is what became of them."""
+    adopted: int = 0
+    """Of those: found in the spool of a process that is gone."""
     sent: int = 0
     """One-way: given to the socket without an error."""
     confirmed: int = 0

@@ -61,6 +61,7 @@ class Ledger:
             values.update(_machine(pump))
             values["waiting"] += pump.sender.pending_records
             if pump.spooling is not None:
+                values["adopted"] = pump.spooling.adopted_records
                 values["accepted"] += pump.spooling.adopted_records
                 values["retained"] += pump.spooling.retained_records
                 values["spooled"] = pump.spooling.spooled_records

@@ -8,10 +8,12 @@ that a receiver that knows them takes nothing twice.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from batchudp_handler.core.wire import Header, parse
+from batchudp_handler.flusher.note import write_note
 from batchudp_handler.spool import SpoolDirectory
 
 if TYPE_CHECKING:
@@ -39,9 +41,12 @@ class StoredStream:
         self._store(now)
         self.spool.release(self.sender.floor)
         has_loaded = self._load()
-        for seq, _ in self.spool.take_lost():
-            self.sender.on_spool_dropped(seq, seq)
+        self._tell_lost()
         return has_loaded
+
+    def _tell_lost(self) -> None:
+        for seq, cause in self.spool.take_lost():
+            self.sender.on_spool_dropped(seq, seq, cause)
 
     def _store(self, now: float) -> None:
         while offered := self.sender.datagrams_to_store(now):
@@ -50,6 +55,7 @@ class StoredStream:
                     self.sender.on_store_failed(now)
                     return
                 self.sender.on_stored([each.seq])
+                self._tell_lost()  # room was made: what went must not be asked for
 
     def _load(self) -> bool:
         has_loaded = False
@@ -69,17 +75,25 @@ class Spooling:
         directory: Where the files are.
         sender: The machine of the own stream.
         make_sender: Makes the machine for a stream with this number.
+        wall: Seconds since the epoch.
     """
 
     def __init__(
-        self, directory: str, sender: SenderProtocol, make_sender: Callable[[int], SenderProtocol]
+        self,
+        directory: str,
+        sender: SenderProtocol,
+        make_sender: Callable[[int], SenderProtocol],
+        *,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._home = SpoolDirectory(directory)
         self._own = StoredStream(sender, self._home.open(sender.stream_id))
         self._make_sender = make_sender
+        self._wall = wall
         self._adopted: list[StoredStream] = []
         self._adopt_at = float("-inf")
         self._is_closed = False
+        self._has_complained = False
         self.dropped: dict[str, int] = {}
         """Records of adopted streams that could not be read or were too old, by cause."""
         self.ended: list[SenderCounters] = []
@@ -108,7 +122,15 @@ class Spooling:
             self._adopt(now)
         has_more = [each.turn(now) for each in self._streams()]
         self._let_go()
+        self._complain()
         return any(has_more)
+
+    def _complain(self) -> None:
+        """Say once that the disk refuses; the counters say how often."""
+        error = self._home.counters.last_error
+        if error and not self._has_complained:
+            self._has_complained = True
+            write_note(f"the spool {self._home.path} cannot be used just now: {error}")
 
     def begin_leaving(self) -> None:
         """Have everything stored that is not confirmed: the next process will send it."""
@@ -164,17 +186,31 @@ class Spooling:
         yield from self._adopted
 
     def _adopt(self, now: float) -> None:
-        before = self._home.counters.dropped.copy()
+        counters = self._home.counters
+        before, dropped = counters.adopted_records, counters.dropped.copy()
         spools = self._home.adopt()
-        for cause, number in self._home.counters.dropped.items():
-            new = number - before.get(cause, 0)
-            if new:
-                self.dropped[cause] = self.dropped.get(cause, 0) + new
+        lost = counters.adopted_records - before - sum(spool.records for spool in spools)
+        for cause, number in counters.dropped.items():
+            # what left streams that were here before is told to their own machines
+            new = min(lost, number - dropped.get(cause, 0))
+            self._drop(cause, new)
+            lost -= new
         for spool in spools:
-            sender = self._make_sender(spool.stream_id)
-            sender.resume(_headers(spool), now)
-            sender.close(now)  # it says goodbye when all is confirmed
-            self._adopted.append(StoredStream(sender, spool))
+            spool.take_lost()  # counted above
+            self._resume(spool, now)
+
+    def _resume(self, spool: Spool, now: float) -> None:
+        records, sender = spool.records, self._make_sender(spool.stream_id)
+        sender.resume(_headers(spool), now, self._wall())
+        spool.take_lost()  # what could not be read now is unknown to the machine
+        known = sender.spooled_records + sum(sender.counters.dropped.values())
+        self._drop("spool_corrupt", records - known)
+        sender.close(now)  # it says goodbye when all is confirmed
+        self._adopted.append(StoredStream(sender, spool))
+
+    def _drop(self, cause: str, records: int) -> None:
+        if records > 0:
+            self.dropped[cause] = self.dropped.get(cause, 0) + records
 
     def _let_go(self) -> None:
         for each in [each for each in self._adopted if each.sender.is_closed]:
