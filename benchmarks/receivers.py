@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from batchudp_handler import BatchUDPReceiver
+from batchudp_handler.console import FileOutput, TextFormatter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +43,8 @@ class FarSide:
     """The process, its port, and a question: what has arrived?
 
     Args:
-        kind: ``"batchudp"`` or ``"cookbook"``.
+        kind: ``"batchudp"``, ``"cookbook"``, or ``"script"``: with the file output that
+            `batchudp-receive --output` uses, which writes whole batches.
         output: ``"null"``, ``"file"``, or ``"rotating:1000000"`` with the size of a file.
         path: The file.
     """
@@ -144,13 +146,22 @@ def rotating(path: str, size: int) -> logging.Handler:
     return logging.handlers.RotatingFileHandler(path, maxBytes=size, backupCount=ROTATED_FILES)
 
 
+def script_output(output: str, path: str) -> logging.Handler:
+    """The script's own file output."""
+    size = output.partition(":")[2]
+    handler = FileOutput(path, max_bytes=int(size or 0), backups=ROTATED_FILES)
+    handler.setFormatter(TextFormatter(FORMAT))
+    return handler
+
+
 def _run(pipe: Connection[Any, Any], kind: str, output: str, path: str, key_file: str) -> None:
-    counting = Counting(output_handler(output, path))
+    inner = (script_output if kind == "script" else output_handler)(output, path)
+    counting = Counting(inner)
     logging.basicConfig(level=logging.DEBUG, handlers=[counting])
     logging.getLogger("batchudp").propagate = False  # what the receiver itself has to say
-    if kind == "batchudp":
+    if kind != "cookbook":
         keys = (key_file,) if key_file else ()
-        with BatchUDPReceiver("127.0.0.1", 0, key_file=keys) as receiver:
+        with BatchUDPReceiver("127.0.0.1", 0, key_file=keys, after_batch=inner.flush) as receiver:
             _answer(pipe, receiver.address[1], counting, lambda: receiver.stats().kernel_drops)
         return
     with CookbookServer(("127.0.0.1", 0), _CookbookHandler) as server:

@@ -77,16 +77,19 @@ class Way:
             shutdown_timeout=60.0,
         )
 
+    _script = _ours
+
 
 WAYS = {
     "RotatingFileHandler in each process": "shared",
     "concurrent-log-handler": "locked",
     "multiprocessing queue + QueueListener": "queued",
     "SocketHandler, cookbook receiver": "socket",
-    "batchudp acknowledged": "ours",
+    "batchudp acknowledged, RotatingFileHandler": "ours",
+    "batchudp acknowledged, batchudp-receive --output": "script",
 }
 COMPARED = ("concurrent-log-handler", "multiprocessing queue + QueueListener")
-FAR = {"socket": "cookbook", "ours": "batchudp"}
+FAR = {"socket": "cookbook", "ours": "batchudp", "script": "script"}
 
 
 def log_in_process(way: Way, number: int, count: int, start: Barrier, done: Any) -> None:
