@@ -178,13 +178,7 @@ def _run(namespace: argparse.Namespace, environ: Mapping[str, str]) -> int:
             environ=os.environ,
         )
     except OSError as error:
-<<<<<<< HEAD
         return _cannot_listen(loaded.receiver, error)
-=======
-        where = error.filename or f"{loaded.receiver.host}:{loaded.receiver.port}"
-        write_line(sys.stderr, PROGRAM, f"cannot listen on {where}: {error.strerror or error}")
-        return ExitCode.CANNOT_BIND
->>>>>>> origin/main
     return service.run(lambda: _reload(sinks, flags, environ, loaded))
 
 
@@ -235,7 +229,7 @@ def _run_workers(
 
 
 def _cannot_listen(config: ReceiverConfig, error: OSError) -> int:
-    where = f"{config.host}:{config.port}"
+    where = error.filename or f"{config.host}:{config.port}"
     write_line(sys.stderr, PROGRAM, f"cannot listen on {where}: {error.strerror or error}")
     return ExitCode.CANNOT_BIND
 

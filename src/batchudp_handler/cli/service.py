@@ -33,10 +33,7 @@ from batchudp_handler.receiver import BatchUDPReceiver
 from batchudp_handler.receiver.receive_socket import address_text, is_loopback
 from batchudp_handler.receiver.reemit import DIAGNOSTICS
 from batchudp_handler.settings import (
-<<<<<<< HEAD
-=======
     HOST,
->>>>>>> origin/main
     PATH,
     SWITCH,
     TEXT,
@@ -191,25 +188,10 @@ class Service:
     def _announce(self) -> None:
         receiver = self._receiver
         where = address_text(receiver.address)
-<<<<<<< HEAD
         announce(receiver.address, receiver.stats().receive_buffer, self._config, self._say)
-=======
-        granted = receiver.stats().receive_buffer
-        self._say(f"listening on {where}, receive buffer {granted} bytes")
-        if granted < config.receive_buffer:
-            self._log.warning(
-                "asked for a receive buffer of %d bytes, got %d; see net.core.rmem_max",
-                config.receive_buffer,
-                granted,
-            )
-        if not (is_loopback(receiver.address) or config.key_file or config.allow):
-            self._log.warning(
-                "anyone who reaches %s may send: neither key_file nor allow is set", where
-            )
         if self._supervision.metrics_port is not None:
             page = f"http://{self._script.metrics_host}:{self._supervision.metrics_port}/metrics"
             self._say(f"metrics on {page}")
->>>>>>> origin/main
         self._supervision.start()
         if self._script.ready_file is not None:
             write_whole(self._script.ready_file, where + "\n")
@@ -259,16 +241,12 @@ class Service:
         write_line(self._stderr, PROGRAM, text)
 
 
-<<<<<<< HEAD
-def new_worker(script: ScriptConfig) -> WorkerFactory | None:
-    """What batches are given to, if not to local logging."""
-=======
 def _metrics_place(script: ScriptConfig) -> tuple[str, int] | None:
     return None if script.metrics_port is None else (script.metrics_host, script.metrics_port)
 
 
-def _new_worker(script: ScriptConfig) -> WorkerFactory | None:
->>>>>>> origin/main
+def new_worker(script: ScriptConfig) -> WorkerFactory | None:
+    """What batches are given to, if not to local logging."""
     if script.forward is None:
         return None
     return forwarder(script.forward, create_stream=script.create_stream)
