@@ -14,6 +14,7 @@ import pytest
 
 from .case import random_case
 from .sweep import failures
+from .table import measure
 from .world import World
 
 FOLDER = Path(__file__).parent
@@ -76,3 +77,11 @@ def test_random_cases_are_as_bad_as_they_are_meant_to_be() -> None:
         assert sum(bool(getattr(case, name)) for case in cases) > 50, name
     assert {case.encoding for case in cases} == {"light", "compact"}
     assert {case.delivery for case in cases} == {"acknowledged", "one_way"}
+
+
+def test_the_table_counts_each_case() -> None:
+    """In the row of all or in that of one-way delivery; nothing acknowledged is lost."""
+    rows = measure(range(40))
+    assert rows["all"].scenarios + rows["one-way"].scenarios == 40
+    assert rows["all"].lost == 0 < rows["all"].transmissions
+    assert rows["all in which the receiver lives"].twice <= rows["all"].explained
