@@ -193,6 +193,7 @@ def _run_workers(
     refused = {
         "--from": script.source is not None,
         "a control socket": script.control_socket not in {AUTO, OFF},
+        "--metrics-port": script.metrics_port is not None,
         "a socket of the service manager": inherited is not None,
     }
     if any(refused.values()):

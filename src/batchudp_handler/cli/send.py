@@ -42,6 +42,7 @@ from batchudp_handler.cli.common import (
     summary_text,
     write_line,
 )
+from batchudp_handler.cli.doctor import examine
 from batchudp_handler.cli.sources import Pace, generate_samples, line_records, lines_of
 from batchudp_handler.config import HandlerConfig
 from batchudp_handler.core.errors import ConfigError
@@ -78,6 +79,7 @@ examples:
   batchudp-send --file app.log --follow
   dmesg --follow | batchudp-send --logger kernel
   batchudp-send --logs-per-second 1000 --run-time 10
+  batchudp-send --target-host logs.example --doctor    why does nothing arrive?
   batchudp-send print-config
 
 exit codes: 0 everything was sent, 64 usage, 66 no input, 69 records were dropped,
@@ -86,7 +88,6 @@ exit codes: 0 everything was sent, 64 usage, 66 no input, 69 records were droppe
 
 ONE_WAY_LINES_PER_SECOND = 20_000
 FLUSH_STEP_SECONDS = 0.5
-NO_PROGRESS_SECONDS = 10.0
 PROGRESS_SECONDS = 0.5
 
 
@@ -112,7 +113,15 @@ class SendConfig:
         optional(rate(zero=True)),
         "most lines per second; 0: no limit; None: 20000 where delivery is one_way",
     )
+    give_up_after: float = setting(
+        10.0,
+        seconds(zero=True),
+        "end when for this long nothing of what waits could be sent or was confirmed",
+    )
     summary: str = setting("text", choice("text", "json"), "form of the counters in the end")
+    doctor: bool = setting(
+        False, SWITCH, "send nothing; look at name, round trip, key, clock, path and buffers"
+    )
 
 
 class Interrupted(BaseException):
@@ -245,12 +254,13 @@ class Sending:
     def _wait_until_sent(self) -> None:
         """As long as it goes on: a receiver that is slow is not a receiver that is gone."""
         last, since = -1, time.monotonic()
-        while not self._handler.flush(FLUSH_STEP_SECONDS):
+        step = min(FLUSH_STEP_SECONDS, self._script.give_up_after)
+        while not self._handler.flush(step):
             stats = self._handler.stats()
             done = stats.sent + stats.confirmed + stats.rejected_by_receiver
             if done != last:
                 last, since = done, time.monotonic()
-            elif time.monotonic() - since > NO_PROGRESS_SECONDS:
+            elif time.monotonic() - since > self._script.give_up_after:
                 return
 
     def _end(self) -> None:
@@ -301,6 +311,8 @@ def sender_summary(stats: SenderStats) -> str:
 
 def _run(namespace: argparse.Namespace, environ: Mapping[str, str]) -> int:
     loaded = load(_flags(namespace), environ)
+    if loaded.script.doctor:
+        return examine(loaded.handler)
     for path in loaded.script.file:
         if path != "-" and not os.access(path, os.R_OK):
             problem = errno.EACCES if os.path.exists(path) else errno.ENOENT
