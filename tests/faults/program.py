@@ -7,8 +7,10 @@ line of JSON: the counters of all its handlers and, at the end, whether `flush` 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import logging
+import os
 import sys
 import threading
 import time
@@ -22,6 +24,7 @@ PORTION_SECONDS = 0.02
 WORDS = ("order", "paid", "login", "failed", "request", "took", "queue", "retry", "cache", "miss")
 
 _one_at_a_time = threading.Lock()
+_is_told_to_end = threading.Event()
 
 
 @dataclass
@@ -32,8 +35,8 @@ class Plan:
     port: int
     runs: list[str]
     """A handler, with a stream of its own, for each."""
-    count: int
-    """Records of each run."""
+    count: int | None
+    """Records of each run; None: until its standard input ends."""
     first: int = 0
     size: int = 330
     """About how many characters a record has."""
@@ -63,12 +66,13 @@ def main() -> None:
     """Log everything, flush, close, and report."""
     plan = Plan(**json.loads(sys.argv[1]))
     handlers = [_make_handler(plan) for _ in plan.runs]
+    threading.Thread(target=_wait_for_the_end, daemon=True).start()
     if plan.is_told_to_end:
         threading.Thread(target=_report_for_ever, args=(handlers,), daemon=True).start()
     began = time.monotonic()
     _log_all(plan, [_logger(run, each) for run, each in zip(plan.runs, handlers, strict=True)])
     if plan.is_told_to_end:
-        sys.stdin.read()
+        _is_told_to_end.wait()
     flushed = plan.is_flushed and all(each.flush(plan.flush_timeout) for each in handlers)
     seconds = time.monotonic() - began
     _report(handlers, flushed=flushed)
@@ -100,7 +104,9 @@ def _logger(run: str, handler: BatchUDPHandler) -> logging.Logger:
 
 def _log_all(plan: Plan, loggers: list[logging.Logger]) -> None:
     began = time.monotonic()
-    for number in range(plan.first, plan.first + plan.count):
+    for number in itertools.count(plan.first):
+        if _is_enough(plan, number - plan.first):
+            return
         if plan.rate:
             due = began + (number - plan.first) / plan.rate
             if due - time.monotonic() > PORTION_SECONDS:
@@ -108,6 +114,16 @@ def _log_all(plan: Plan, loggers: list[logging.Logger]) -> None:
         for log in loggers:
             text = text_of(log.name, number, plan.size)
             log.info("%s %d %s %s", log.name, number, digest_of(text), text)
+
+
+def _is_enough(plan: Plan, logged: int) -> bool:
+    return _is_told_to_end.is_set() if plan.count is None else logged == plan.count
+
+
+def _wait_for_the_end() -> None:
+    while os.read(sys.stdin.fileno(), 1024):  # without the lock that sys.stdin.read would hold
+        pass
+    _is_told_to_end.set()
 
 
 def _report_for_ever(handlers: list[BatchUDPHandler]) -> None:
