@@ -29,9 +29,9 @@ EXAMPLES = Path(__file__).parents[2] / "examples" / "frameworks"
 PYTHON = sys.executable
 ORDERS = 400
 CUSTOMERS = 8
-PATIENCE = 30.0
-SHUTDOWN_LIMIT = 10.0
-RUN_LIMIT = 60.0
+PATIENCE = 90.0
+SHUTDOWN_LIMIT = 90.0
+RUN_LIMIT = 100.0
 
 
 @dataclass(slots=True)

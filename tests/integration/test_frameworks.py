@@ -193,10 +193,10 @@ def test_uwsgi(
         wait_for_server(port, process)
         visit(port, [0])
         if threads:
-            assert wait_until(example.orders, 5.0), "nothing is sent while the workers are idle"
+            assert wait_until(example.orders), "nothing is sent while the workers are idle"
         visit(port, range(1, ORDERS))
         # without threads every call sends: most are here before the end
-        assert wait_until(lambda: len(example.orders()) > ORDERS // 2, 5.0)
+        assert wait_until(lambda: len(example.orders()) > ORDERS // 2)
         # uWSGI skips the exit hooks of a worker that is busy, or not yet ready, when it is told
         # to stop
         wait_for_idle_workers(stats_port)

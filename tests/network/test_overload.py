@@ -55,8 +55,7 @@ def test_drops_are_exact_and_told_to_all(
     handler = stuck(overflow=overflow)
     calls.log(CAPACITY + EXTRA, pause=0.0)
     assert handler.stats().dropped == {"buffer_full": EXTRA}
-    told: list[str] = []
-    wait_until(lambda: told.extend(capsys.readouterr().err.splitlines()) or told)
+    told = _next_lines(capsys)
     with caplog.at_level(logging.WARNING, "batchudp.receiver"), Far() as far:
         names.answers[HOST] = [("127.0.0.1", far.port)]
         far.wait_for(CAPACITY)
@@ -73,6 +72,18 @@ def test_drops_are_exact_and_told_to_all(
     told += capsys.readouterr().err.splitlines()
     assert len(told) <= 2
     assert int(told[-1].split()[1]) == EXTRA
+
+
+def _next_lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """What is written to stderr next."""
+    lines: list[str] = []
+
+    def has_come() -> bool:
+        lines.extend(capsys.readouterr().err.splitlines())
+        return bool(lines)
+
+    wait_until(has_come)
+    return lines
 
 
 def test_further_drops_are_told_at_the_end(
