@@ -65,9 +65,12 @@ examples:
   batchudp-receive --format json | jq 'select(.level == "ERROR")'
   batchudp-receive --config logging.toml               any logging.config.dictConfig
   batchudp-receive print-config                        every setting and where it comes from
+  batchudp-receive top                                 who sends how much, live
+  batchudp-receive tap --level ERROR                   follow a running receiver's errors
   batchudp-receive genkey --output receiver.key        a key, for --key-file here and in senders
 
-exit codes: 0 ended as asked, 64 usage, 73 cannot bind, 78 configuration
+exit codes: 0 ended as asked, 1 not healthy, 64 usage, 69 nobody answers (top, tap),
+73 cannot bind, 78 configuration
 """
 
 CONFIGS: tuple[tuple[type, str], ...] = (
