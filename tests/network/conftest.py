@@ -53,9 +53,9 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[Names]:
 
 
 @pytest.fixture
-def network(require: Callable[[str], str]) -> Iterator[Network]:
+def network(require: Callable[..., str]) -> Iterator[Network]:
     """Two hosts and a cable; needs the right to make network namespaces."""
-    require("ip")
+    require("ip", is_of_system=True)
     with contextlib.ExitStack() as stack:
         try:
             made = stack.enter_context(Network())

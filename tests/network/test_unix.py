@@ -114,14 +114,19 @@ def test_the_datagram_that_starts_the_receiver_is_not_lost(
     calls: Calls,
     is_unix: bool,
     tmp_path: Path,
-    require: Callable[[str], str],
+    require: Callable[..., str],
     settle: Callable[..., Any],
 ) -> None:
     """`systemd-socket-activate --datagram` starts the receiver by the first one, and it counts."""
     path, port = f"{tmp_path}/log.sock", free_port()
     output = Output(tmp_path)
     listen = path if is_unix else f"127.0.0.1:{port}"
-    command = [require("systemd-socket-activate"), "--datagram", "--listen", listen]
+    command = [
+        require("systemd-socket-activate", is_of_system=True),
+        "--datagram",
+        "--listen",
+        listen,
+    ]
     keep = [f"--setenv={name}" for name in ("PATH", "PYTHONPATH") if name in os.environ]
     with running([*command, *keep, *RECEIVE, *output.flags]):
         wait_until(lambda: _is_bound(path, port, is_unix=is_unix))
