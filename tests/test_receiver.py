@@ -74,7 +74,7 @@ def own_loggers() -> Iterator[None]:
     manager.loggerDict.update(before)
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -287,6 +287,19 @@ def test_remote_records_cannot_speak_as_the_receiver(own_loggers: None) -> None:
     manager = logging.Logger.manager
     assert nearest_logger("batchudp.receiver", manager) is manager.root
     assert nearest_logger("batchudp.receiver.x", manager) is manager.root
+
+
+def test_deep_names_belong_to_the_root_logger(own_loggers: None) -> None:
+    """A name has at most 32 parts; nobody looks for one that has more."""
+    manager = logging.Logger.manager
+    for parts in (31, 32):
+        name = ".".join(["test_deep"] + ["x"] * (parts - 1))
+        assert nearest_logger(name, manager) is manager.root
+        logging.getLogger("test_deep")
+        assert nearest_logger(name, manager) is logging.getLogger("test_deep")
+        del manager.loggerDict["test_deep"]
+    logging.getLogger("test_deep")
+    assert nearest_logger(".".join(["test_deep"] + ["x"] * 32), manager) is manager.root
 
 
 def test_hostile_names_create_nothing(collected: Collector, own_loggers: None) -> None:

@@ -65,7 +65,7 @@ class _Reader:
         """The batch; reads the tables before the columns that refer to them."""
         self._strings = self._table()
         site = self._site_column()
-        templates = [self._site(row) for row in self._list("sites")]
+        templates = [self._site(row) for row in self._sites()]
         origins = [self._origin(row) for row in self._list("origins")]
         if max(site) >= len(templates) or not origins:
             _refuse("site or origins")
@@ -99,6 +99,12 @@ class _Reader:
         if not isinstance(value, list):
             _refuse(member)
         return value
+
+    def _sites(self) -> list[Any]:
+        sites = self._list("sites")
+        if len(sites) > self._limits.sites:
+            _refuse("sites")
+        return sites
 
     def _table(self) -> list[str]:
         strings = self._list("strings")

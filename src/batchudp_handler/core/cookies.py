@@ -32,6 +32,7 @@ class ChallengeLimits:
     per_source: float = 20.0
     """To one source address, per second."""
     burst_per_source: float = 5.0
+    """To one source address at once, after a pause."""
 
 
 class CookieMaker:

@@ -32,7 +32,9 @@ class ReassemblyLimits:
     group_bytes: int = 1 << 20
     """One batch; a sender seals no larger one."""
     stream_bytes: int = 2 << 20
+    """All unfinished batches of one sender, reserved when the first fragment of each comes."""
     total_bytes: int = 16 << 20
+    """All unfinished batches of all senders."""
     one_way_seconds: float = 5.0
     """A one-way group that is not complete by then never will be."""
 

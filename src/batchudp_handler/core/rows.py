@@ -237,9 +237,12 @@ class _Reader:
     def _fields(self, entry: dict[str, Any]) -> dict[str, Any]:
         """Extras, said in `extra` or beside it, and the texts of exception and stack."""
         unknown = {key: value for key, value in entry.items() if key not in _KNOWN}
+        extra = entry.get("extra") or {}
+        if isinstance(extra, dict):
+            unknown.update(extra)
+        else:
+            self._checks.fields_refused += 1
         fields = self._checks.object(unknown) if unknown else {}
-        if entry.get("extra"):
-            fields.update(self._checks.object(entry["extra"]))
         for key in ("exc_text", "stack_info"):
             if entry.get(key) and (text := self._checks.text(entry[key])) is not None:
                 fields[key] = text

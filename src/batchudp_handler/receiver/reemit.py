@@ -12,6 +12,8 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from batchudp_handler.core.limits import DecodeLimits
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -20,11 +22,17 @@ __all__ = ["DIAGNOSTICS", "Outcome", "Reemitter", "nearest_logger"]
 DIAGNOSTICS = "batchudp.receiver"
 """The receiver's own logger. A remote record cannot speak through it."""
 
+LOGGER_COMPONENTS = DecodeLimits().logger_components
+
 _NEVER = float("inf")
 
 
-def nearest_logger(name: str, manager: logging.Manager) -> logging.Logger:
-    """The existing logger of that name, or of its nearest ancestor."""
+def nearest_logger(
+    name: str, manager: logging.Manager, components: int = LOGGER_COMPONENTS
+) -> logging.Logger:
+    """The existing logger of that name, or of its nearest ancestor; of too many parts the root."""
+    if name.count(".") >= components:
+        return manager.root
     if name == DIAGNOSTICS or name.startswith(DIAGNOSTICS + "."):
         name = DIAGNOSTICS.rpartition(".")[0]
     loggers = manager.loggerDict
