@@ -1,8 +1,8 @@
 """Which tables of the documentation are made from the code?
 
-`settings` and `keywords` show a config class, `counters` a dataclass of numbers, `reasons` an
-enumeration, `rooms` the package's modules, `command` an argument parser. What is made from the
-code cannot say something that the code does not do.
+`settings` and `keywords` show a config class, `counters` a dataclass of numbers, `limits` one of
+bounds, `reasons` an enumeration, `rooms` the package's modules, `command` an argument parser. What
+is made from the code cannot say something that the code does not do.
 """
 
 from __future__ import annotations
@@ -125,6 +125,17 @@ class Counters(FromCode):
             yield f"`{field.name}`", meaning_of(field.name, meanings)
 
 
+class Limits(FromCode):
+    """The fields of a dataclass with their defaults, each with its docstring."""
+
+    header = ("limit", "default", "meaning")
+
+    def rows(self, subject: Any) -> Iterator[Sequence[str]]:
+        meanings = dict(attribute_docstrings(subject))
+        for field in dataclasses.fields(subject):
+            yield f"`{field.name}`", f"{field.default:,}", meaning_of(field.name, meanings)
+
+
 class Reasons(FromCode):
     """The members of an enumeration of words."""
 
@@ -211,6 +222,7 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_directive("settings", Settings)
     app.add_directive("keywords", Keywords)
     app.add_directive("counters", Counters)
+    app.add_directive("limits", Limits)
     app.add_directive("reasons", Reasons)
     app.add_directive("rooms", Rooms)
     app.add_directive("command", Command)

@@ -1,0 +1,1 @@
+"""Attacks on a receiver that is a real process, while an honest sender logs."""
