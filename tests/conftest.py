@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,8 +46,13 @@ def require() -> Callable[..., str]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make room for the table."""
+    """Make room for the table, and let programs that are started here be interrupted.
+
+    What a shell starts in the background ignores SIGINT, and so do all of its children.
+    """
     config.stash[table_key] = Table()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(

@@ -57,7 +57,7 @@ def balance(stats: SenderStats) -> int:
     return stats.sent + stats.waiting + stats.retained + sum(stats.dropped.values())
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 5.0) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"

@@ -36,7 +36,7 @@ def make_transport(host: str, port: int = 9999, **options: object) -> UDPTranspo
     return UDPTransport(host, port, **{**settings, **options})  # type: ignore[arg-type]  # a table of options
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 5.0) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
