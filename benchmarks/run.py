@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 from lab import Plan, circumstances, say
+from report import RESULTS, publish
 from tables import as_text
 
 if TYPE_CHECKING:
@@ -56,6 +57,15 @@ def run(names: Sequence[str], plan: Plan) -> dict[str, Any]:
     return result
 
 
+def write(result: dict[str, Any], path: Path) -> None:
+    """One row a line, so that two results can be compared."""
+    text = json.dumps(result, indent=1)
+    for row in (r for suite in result["suites"].values() for r in suite["rows"]):
+        spread = json.dumps(row, indent=1).replace("\n", "\n    ")
+        text = text.replace(spread, json.dumps(row), 1)
+    path.write_text(text + "\n", "utf-8")
+
+
 def arguments() -> argparse.Namespace:
     """What may be asked for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -64,6 +74,9 @@ def arguments() -> argparse.Namespace:
     length.add_argument("--full", action="store_true", help="more of everything")
     parser.add_argument("--only", action="append", choices=SUITES, metavar="NAME")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    parser.add_argument(
+        "--publish", action="store_true", help="write results, tables and pictures into docs/"
+    )
     parser.add_argument("--corpus", metavar="FILE", help="a log file: its lines are work, too")
     parser.add_argument("--peer", action="append", default=[], metavar="NAME")
     parser.add_argument("--work", action="append", default=[], metavar="KIND")
@@ -85,7 +98,10 @@ def main() -> None:
     )
     result = run(asked.only or SUITES, plan)
     if asked.json:
-        asked.json.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+        write(result, asked.json)
+    if asked.publish:
+        write(result, RESULTS)
+        publish(result)
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ def run(plan: Plan) -> list[Row]:
             return found
 
         small = [case for case in cases if case[0] < SIZES[-1]]
-        seen = interleaved(plan.rounds_of(3, 5), small, one)
+        seen = interleaved(plan.rounds_of(2, 5), small, one)
         large = [case for case in cases if case[0] == SIZES[-1]]
         seen |= interleaved(plan.pick(1, 3), large, one)
     return [_row(case, medians(f), seen) for case, f in seen.items() if case[1] != BASELINE]

@@ -76,7 +76,7 @@ def run(plan: Plan) -> list[Row]:
             names = plan.peers_of(wanted)
             if not (plan.full or is_first or plan.peers):
                 names = [name for name in names if name in EVERYWHERE]
-            rounds = plan.rounds_of(5 if is_first else 3, 7)
+            rounds = plan.rounds_of(5 if is_first else 2, 7)
             rows += _one_work(
                 plan, sink, work, [BASELINE, *(n for n in names if n != BASELINE)], rounds
             )

@@ -140,7 +140,7 @@ def run(plan: Plan) -> list[Row]:
         found: dict[str, float] = in_child(measure, work=case[0], receiver=case[1], count=count)
         return found
 
-    seen = interleaved(plan.rounds_of(3, 7), cases, one)
+    seen = interleaved(plan.rounds_of(2, 7), cases, one)
     rows: list[Row] = []
     for (work, receiver), figures in seen.items():
         cpu = medians(figures)["cpu"]
