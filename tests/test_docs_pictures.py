@@ -1,0 +1,55 @@
+"""Are the committed pictures what their script makes?"""
+
+from __future__ import annotations
+
+import runpy
+import socket
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent
+PICTURES = REPOSITORY / "docs" / "pictures"
+PACKAGE = REPOSITORY / "src" / "batchudp_handler"
+MAKE = runpy.run_path(str(PICTURES / "make.py"), run_name="make")
+
+
+def words_of(path: Path) -> str:
+    """Everything that a picture says; it has to be XML."""
+    return "\n".join("".join(each.itertext()) for each in ET.parse(path).getroot())
+
+
+@pytest.mark.parametrize("version", ["light", "dark"])
+def test_the_house_is_current(version: str) -> None:
+    """Drawn again, the picture of the architecture is the committed one."""
+    drawn = MAKE["house"](MAKE["THEMES"][version])
+
+    assert drawn == (PICTURES / f"architecture-{version}.svg").read_text("utf-8")
+
+
+def test_every_room_exists() -> None:
+    """The picture of the architecture names files and packages that are there."""
+    rooms = [room.module for room in MAKE["ROOMS"]]
+
+    assert [room for room in rooms if not (PACKAGE / room).exists()] == []
+
+
+def test_the_walk_is_complete() -> None:
+    """Each step of the walk that the page describes has a number in the picture."""
+    page = (REPOSITORY / "docs" / "architecture.md").read_text("utf-8")
+    walk = page.partition("## The walk of one record")[2].partition("\n## ")[0]
+    steps = {int(line.split(".")[0]) for line in walk.splitlines() if line[:1].isdigit()}
+
+    assert {step for room in MAKE["ROOMS"] for step in room.steps} == steps
+
+
+@pytest.mark.parametrize("version", ["light", "dark"])
+def test_the_demo_ended_well(version: str) -> None:
+    """What the picture of the demo shows is a run that lost nothing, on no particular machine."""
+    words = words_of(PICTURES / f"demo-{version}.svg")
+
+    assert "$ make demo" in words
+    assert "lost 0" in words
+    assert "everything arrived" in words
+    assert f" {socket.gethostname()} " not in words
