@@ -191,6 +191,8 @@ def test_standard_input(received: Received) -> None:
     assert {(record.levelname, record.name) for record in received.records} == {
         ("WARNING", "kernel")
     }
+    # no code made them: a formatter that asks for the function prints nothing, and not "None"
+    assert {record.funcName for record in received.records} == {""}
 
 
 def test_lines_below_the_level_are_not_shipped(received: Received) -> None:

@@ -38,6 +38,7 @@ import atexit, faulthandler, functools, os, signal, sys, threading, time
 faulthandler.register(signal.SIGALRM, chain=True)
 signal.alarm({WATCHDOG})
 os.register_at_fork(after_in_child=functools.partial(signal.alarm, {WATCHDOG}))
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 import logging
 from batchudp_handler import BatchUDPHandler, drain_on_sigterm
 logger = logging.getLogger("program")

@@ -5,8 +5,9 @@ Everything that owns a thread or a socket registers here and is told after the f
 child. Nothing is locked before a fork: a lock that is held while others fork is a deadlock.
 
 Children of `multiprocessing` and `billiard` leave through `os._exit`, without running what
-`logging` registered with `atexit`. They do run the finalizers of their own module. The children
-of Celery's pool run neither, and send a signal of Celery's instead.
+`logging` registered with `atexit`. They do run the finalizers of their own module, except for the
+children of billiard's pools: these call what was given to them as `on_exit`, and Celery, whose
+pool is one of them, sends a signal.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakSet
 
 if TYPE_CHECKING:
@@ -75,8 +76,24 @@ def drain_in_child(drain: Callable[[], None]) -> None:
             util.Finalize(None, drain, exitpriority=0)
     signals = sys.modules.get("celery.signals")
     if signals is not None:
-        # the children of its pool leave without finalizers, too, but say so before
         signals.worker_process_shutdown.connect(lambda **_: drain(), weak=False)
+    else:
+        _drain_in_pool_of_billiard(drain)
+
+
+def _drain_in_pool_of_billiard(drain: Callable[[], None]) -> None:
+    process = sys.modules.get("billiard.process")
+    worker: Any = getattr(process and process.current_process(), "_target", None)
+    if not hasattr(worker, "on_exit"):
+        return  # no child of a pool, or of one that works in another way
+    before = worker.on_exit
+
+    def on_exit(pid: int, code: int) -> None:
+        if before is not None:
+            before(pid, code)
+        drain()
+
+    worker.on_exit = on_exit
 
 
 def _after_fork_in_child() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from batchudp_handler import BatchUDPHandler
+from batchudp_handler.receiver import receive_socket
 from tests.network.support import PATIENCE, Calls, Far, Names, balance, wait_until
 
 if TYPE_CHECKING:
@@ -184,3 +186,27 @@ def test_block_holds_callers_and_loses_nothing(
         row = settle("overload, block", calls, far.messages)
     assert (row.lost, row.duplicated) == (0, 0)
     assert handler.stats().dropped == {}
+
+
+@pytest.mark.parametrize("is_old_kernel", [False, True])
+def test_the_kernel_says_what_it_dropped(
+    is_old_kernel: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the datagram, also where only the counter that comes with the next one says it."""
+    if is_old_kernel:
+        monkeypatch.setattr(receive_socket, "SO_MEMINFO", 9_999)  # as before Linux 4.12
+    received = receive_socket.ReceiveSocket(
+        "127.0.0.1", 0, receive_buffer=4_096, buffer_size=2_000
+    )
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.connect(received.address)
+            for _ in range(200):
+                sender.send(bytes(1_000))
+            kept = len(received.receive(1_000))
+            assert 0 < kept < 200
+            sender.send(b"the next one")
+            assert [data for data, _ in received.receive(10)] == [b"the next one"]
+        assert received.kernel_drops() == 200 - kept
+    finally:
+        received.close()
