@@ -1,8 +1,8 @@
 """Which tables of the documentation are made from the code?
 
 `settings` and `keywords` show a config class, `counters` a dataclass of numbers, `limits` one of
-bounds, `reasons` an enumeration, `rooms` the package's modules, `command` an argument parser. What
-is made from the code cannot say something that the code does not do.
+bounds, `reasons` an enumeration, `rooms` the package's modules, `files` every file, `command` an
+argument parser. What is made from the code cannot say something that the code does not do.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from files import questions
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
@@ -163,6 +164,24 @@ class Rooms(SphinxDirective):
         return self.parse_text_to_nodes("\n".join(lines) + "\n")
 
 
+class Files(SphinxDirective):
+    """Every file of the repository with the question that it answers, a table for each folder."""
+
+    def run(self) -> list[nodes.Node]:
+        self.env.note_reread()
+        lines: list[str] = []
+        last = None
+        for path, question in questions(Path(self.env.srcdir).parent):
+            folder = path.parent.as_posix()
+            if folder != last:
+                lines += ["", f"**{'top' if folder == '.' else folder}**", ""]
+                lines += ["| file | answers |", "| --- | --- |"]
+                last = folder
+            cell = question.replace("``", "`").replace("|", "\\|")
+            lines.append(f"| `{path.name}` | {cell} |")
+        return self.parse_text_to_nodes("\n".join(lines) + "\n")
+
+
 class Command(SphinxDirective):
     """What a command takes, from the function that makes its parser."""
 
@@ -225,5 +244,6 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_directive("limits", Limits)
     app.add_directive("reasons", Reasons)
     app.add_directive("rooms", Rooms)
+    app.add_directive("files", Files)
     app.add_directive("command", Command)
     return {"parallel_read_safe": True}
