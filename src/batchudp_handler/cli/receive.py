@@ -35,6 +35,12 @@ from batchudp_handler.cli.common import (
 )
 from batchudp_handler.cli.consumer import Consumer
 from batchudp_handler.cli.live import add_tap_arguments, health, tap
+from batchudp_handler.cli.reach import (
+    Unreachable,
+    reach_engine,
+    reach_metrics_port,
+    reach_sinks,
+)
 from batchudp_handler.cli.service import ScriptConfig, Service
 from batchudp_handler.cli.sinks import OutputConfig, Sinks
 from batchudp_handler.cli.top import add_top_arguments, top
@@ -48,7 +54,7 @@ from batchudp_handler.receiver.receive_socket import ReceiveSocket, address_text
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from multiprocessing.connection import Connection
 
 
@@ -69,7 +75,7 @@ examples:
   batchudp-receive tap --level ERROR                   follow a running receiver's errors
   batchudp-receive genkey --output receiver.key        a key, for --key-file here and in senders
 
-exit codes: 0 ended as asked, 1 not healthy, 64 usage, 69 nobody answers (top, tap),
+exit codes: 0 ended as asked, 1 not healthy, 64 usage, 69 nobody answers (top, tap, check),
 73 cannot bind, 78 configuration
 """
 
@@ -308,22 +314,41 @@ def _print_config(namespace: argparse.Namespace, environ: Mapping[str, str]) -> 
 
 def _check(namespace: argparse.Namespace, environ: Mapping[str, str]) -> int:
     flags = _flags(namespace)
-    bind = flags.pop("bind", True)
+    bind, reach = flags.pop("bind", True), flags.pop("reach", True)
     loaded = load(flags, environ)
     load_keys(loaded.receiver.key_file)
     sinks = Sinks(environ, stdout=sys.stdout, stderr=sys.stderr)
     logging_config = loaded.logging and _without_truncation(loaded.logging)
     sinks.apply(loaded.output, logging_config)
-    sinks.close()
-    if bind:
-        try:
-            where = _try_to_bind(loaded.receiver)
-        except OSError as error:
-            write_line(sys.stderr, PROGRAM, f"cannot listen: {error.strerror or error}")
-            return ExitCode.CANNOT_BIND
-        print(f"can listen on {where}")
-    print("configuration ok")
+    try:
+        print_all([*(_reached(loaded) if reach else ()), *(_bound(loaded) if bind else ())])
+    except Unreachable as error:
+        write_line(sys.stderr, PROGRAM, str(error))
+        return ExitCode.UNAVAILABLE
+    except OSError as error:
+        where = f" on {error.filename}" if error.filename else ""
+        write_line(sys.stderr, PROGRAM, f"cannot listen{where}: {error.strerror or error}")
+        return ExitCode.CANNOT_BIND
+    finally:
+        sinks.close()
+    print_all(["configuration ok"])
     return ExitCode.OK
+
+
+def _reached(loaded: Loaded) -> Iterator[str]:
+    """What records would go to, or come from."""
+    yield from reach_sinks()
+    for engine in (loaded.script.forward, loaded.script.source):
+        if engine is not None:
+            yield reach_engine(engine, creates_stream=loaded.script.create_stream)
+
+
+def _bound(loaded: Loaded) -> Iterator[str]:
+    """Where senders and others would find the receiver."""
+    if loaded.script.source is None:
+        yield f"can listen on {_try_to_bind(loaded.receiver)}"
+    if loaded.script.metrics_port is not None:
+        yield reach_metrics_port(loaded.script.metrics_host, loaded.script.metrics_port)
 
 
 def _try_to_bind(config: ReceiverConfig) -> str:
@@ -343,11 +368,19 @@ def _add_check_arguments(parser: argparse.ArgumentParser) -> None:
         default=argparse.SUPPRESS,
         help="try to listen, which fails while the receiver runs (default: true)",
     )
+    parser.add_argument(
+        "--reach",
+        action=argparse.BooleanOptionalAction,
+        default=argparse.SUPPRESS,
+        help="try to reach the engine and what logging handlers speak to (default: true)",
+    )
 
 
 COMMANDS: dict[str, Command] = {
     "check": Command(
-        "try the configuration, the keys and the address", _check, _add_check_arguments
+        "try the configuration, the keys, the address and what is behind outputs",
+        _check,
+        _add_check_arguments,
     ),
     "genkey": Command(
         "make a key and show it as a line of a key file",

@@ -1,0 +1,168 @@
+"""Can what the receiver hands records to be reached from here?
+
+For `check`: the engine of `--forward` or `--from`, and the handlers of a logging configuration
+that speak to another program. Nothing is sent to them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import logging.handlers
+import os
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from batchudp_handler.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Unreachable", "reach_engine", "reach_metrics_port", "reach_sinks"]
+
+SECONDS = 5.0
+
+
+class Unreachable(Exception):
+    """Something does not answer; the text says what and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The other end of a handler."""
+
+    name: str
+    kind: int
+    address: Any
+
+
+def reach_sinks() -> Iterator[str]:
+    """Try what the configured handlers speak to; a line for each that answers.
+
+    Raises:
+        Unreachable: One does not.
+    """
+    targets = dict.fromkeys(
+        target for handler in _handlers() if (target := _target(handler)) is not None
+    )
+    for target in targets:
+        family = socket.AF_UNIX if isinstance(target.address, str) else socket.AF_UNSPEC
+        try:
+            _connect(family, target)
+        except OSError as error:
+            raise Unreachable(f"cannot reach {target.name}: {error.strerror or error}") from None
+        yield f"can reach {target.name}"
+
+
+def _handlers() -> Iterator[logging.Handler]:
+    loggers = [logging.getLogger(), *logging.Logger.manager.loggerDict.values()]
+    for logger in loggers:
+        for handler in getattr(logger, "handlers", ()):
+            yield handler
+            target = getattr(handler, "target", None)  # of a MemoryHandler
+            if isinstance(target, logging.Handler):
+                yield target
+
+
+def _target(handler: logging.Handler) -> Target | None:
+    kinds = logging.handlers
+    address: Any
+    if isinstance(handler, kinds.SysLogHandler):
+        address, kind = handler.address, handler.socktype or socket.SOCK_DGRAM
+    elif isinstance(handler, kinds.SocketHandler):  # DatagramHandler is one
+        is_datagram = isinstance(handler, kinds.DatagramHandler)
+        kind = socket.SOCK_DGRAM if is_datagram else socket.SOCK_STREAM
+        address = handler.host if handler.port is None else (handler.host, handler.port)
+    elif isinstance(handler, kinds.HTTPHandler):
+        host, _, port = handler.host.partition(":")
+        address, kind = (host, int(port or (443 if handler.secure else 80))), socket.SOCK_STREAM
+    elif isinstance(handler, kinds.SMTPHandler):
+        address, kind = (handler.mailhost, handler.mailport or 25), socket.SOCK_STREAM
+    else:
+        return None
+    where = address if isinstance(address, str) else f"{address[0]}:{address[1]}"
+    return Target(f"{where} of a {type(handler).__name__}", kind, address)
+
+
+def _connect(family: int, target: Target) -> None:
+    """Over TCP somebody has to listen; a datagram only needs an address and a way to it."""
+    if family == socket.AF_UNIX:
+        with socket.socket(family, target.kind) as plain:
+            plain.connect(target.address)
+        return
+    host, port = target.address
+    found = socket.getaddrinfo(host, port, type=target.kind)
+    for number, (family, kind, protocol, _, address) in enumerate(found, 1):
+        with socket.socket(family, kind, protocol) as plain:
+            plain.settimeout(SECONDS)
+            try:
+                plain.connect(address)
+            except OSError:
+                if number == len(found):
+                    raise
+            else:
+                return
+
+
+def reach_engine(url: str, *, creates_stream: bool) -> str:
+    """Ask the engine for its stream; without it, only one that is told to creates it.
+
+    Raises:
+        ConfigError: The URL is wrong, or the library is missing.
+        Unreachable: The engine does not answer, or has no such stream.
+    """
+    from batchudp_handler.engines import forwarder
+    from batchudp_handler.engines.target import NatsTarget
+
+    forwarder(url)  # says what is wrong with the URL, and which extra is missing
+    target = NatsTarget.from_url(url)
+    where = ", ".join(server.rpartition("@")[2].rpartition("/")[2] for server in target.servers)
+    problem = asyncio.run(_try_engine(target))
+    if problem == "NotFoundError" and creates_stream:
+        return f"the engine at {where} answers; the stream {target.stream} will be made"
+    if problem is not None:
+        raise Unreachable(f"the engine at {where}, stream {target.stream}: {problem}")
+    return f"the engine at {where} answers and has the stream {target.stream}"
+
+
+async def _try_engine(target: Any) -> str | None:
+    """None, or the name of what went wrong; an error's text may hold a password."""
+    from batchudp_handler.engines.client import ENGINE_ERRORS, Connection
+
+    connection = Connection(target)
+    try:
+        await asyncio.wait_for(connection.open(create_stream=False), SECONDS)
+    except TimeoutError:
+        return f"no answer within {SECONDS:.0f} s"
+    except ENGINE_ERRORS as error:
+        return type(error).__name__
+    finally:
+        with contextlib.suppress(*ENGINE_ERRORS):
+            await connection.close()
+    return None
+
+
+def reach_metrics_port(host: str, port: int) -> str:
+    """Whether the page for Prometheus can be served.
+
+    Raises:
+        ConfigError: The extra is missing.
+        OSError: The address is taken.
+    """
+    try:
+        import prometheus_client  # noqa: F401  # is it there?
+    except ImportError:
+        message = "metrics_port needs the extra: pip install batchudp-handler[prometheus]"
+        raise ConfigError(message) from None
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, kind, protocol, _, address = found[0]
+    with socket.socket(family, kind, protocol) as plain:
+        if os.name == "posix":
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            plain.bind(address)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, f"{host}:{port} for metrics") from None
+    return f"can serve metrics on {host}:{port}"
