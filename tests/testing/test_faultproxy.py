@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-TIMEOUT = 10.0
+TIMEOUT = 60.0
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_delay_is_kept_in_real_time(receiver: socket.socket, sender: socket.sock
         start = time.monotonic()
         sender.sendto(b"x", proxy.address)
         receiver.recv(10)
-        assert 0.1 <= time.monotonic() - start < 5.0
+        assert 0.1 <= time.monotonic() - start < 30.0
 
 
 def test_change_takes_effect_at_once(receiver: socket.socket, sender: socket.socket) -> None:

@@ -102,7 +102,7 @@ def test_a_program_that_configures_logging(log_receiver: LogReceiver) -> None:
     logging.config.dictConfig(config)
     try:
         logging.getLogger("configured").info("hello")
-        assert log_receiver.has_record(match="hello", timeout=5)
+        assert log_receiver.has_record(match="hello", timeout=60)
     finally:
         for handler in root.handlers:
             handler.close()
@@ -121,7 +121,7 @@ logging.getLogger("tool").warning("done")
 """
     address = "{}:{}".format(*log_receiver.address)
     with subprocess.Popen([sys.executable, "-c", code, address]):
-        assert log_receiver.has_record(match="done", logger="tool", timeout=20)
+        assert log_receiver.has_record(match="done", logger="tool", timeout=60)
 
 
 def test_two_at_a_time() -> None:
@@ -165,7 +165,7 @@ def test_disabled_logging_does_not_delay(log_receiver: LogReceiver) -> None:
     try:
         start = time.monotonic()
         log_receiver.has_record(match="x")
-        assert time.monotonic() - start < 1.5
+        assert time.monotonic() - start < 4.0
     finally:
         logging.disable(logging.NOTSET)
 
