@@ -134,7 +134,7 @@ def forget_peak() -> None:
 def circumstances(plan: Plan) -> Row:
     """What a figure means nothing without."""
     return {
-        "when": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "when": _now(),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "processor": _processor(),
@@ -144,6 +144,15 @@ def circumstances(plan: Plan) -> Row:
         "corpus": plan.corpus and Path(plan.corpus).name,
         "packages": _versions(),
     }
+
+
+def moment() -> Row:
+    """When a suite was finished, and how busy the machine was."""
+    return {"when": _now(), "load": round(os.getloadavg()[0], 2)}
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _processor() -> str:

@@ -35,6 +35,11 @@ class Target:
     records: int
     key_file: str = ""
 
+    @property
+    def room(self) -> int:
+        """Enough for all of them, and for those that warm up."""
+        return 2 * self.records + 5_000
+
 
 @dataclass(frozen=True, slots=True)
 class Attached:
@@ -114,8 +119,8 @@ def fluent_logger(target: Target) -> Attached:
     """MessagePack over TCP, sent by a thread."""
     from fluent.asynchandler import FluentHandler
 
-    port, room = target.ports["msgpack"], 2 * target.records
-    return _simple(FluentHandler("benchmark", host=HOST, port=port, queue_maxsize=room))
+    port = target.ports["msgpack"]
+    return _simple(FluentHandler("benchmark", host=HOST, port=port, queue_maxsize=target.room))
 
 
 def opentelemetry(target: Target) -> Attached:
@@ -129,8 +134,8 @@ def opentelemetry(target: Target) -> Attached:
     endpoint = f"http://{HOST}:{target.ports['http']}/v1/logs"
     exporter = OTLPLogExporter(endpoint, compression=Compression.Gzip)
     provider = LoggerProvider()
-    room = max(2 * target.records, 2_048)
-    provider.add_log_record_processor(BatchLogRecordProcessor(exporter, max_queue_size=room))
+    processor = BatchLogRecordProcessor(exporter, max_queue_size=target.room)
+    provider.add_log_record_processor(processor)
     return Attached(LoggingHandler(logger_provider=provider), provider.shutdown)
 
 
@@ -141,7 +146,7 @@ def _ours(target: Target, port: str = "udp", **settings: Any) -> Attached:
     handler = BatchUDPHandler(
         HOST,
         target.ports[port],
-        capacity=2 * target.records,
+        capacity=target.room,
         shutdown_timeout=60.0,
         **settings,
     )

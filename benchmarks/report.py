@@ -196,8 +196,7 @@ class Contest:
         better = [
             f"{r[self.who]} {self.form.format(r[self.figure])}"
             for r in sorted(rows, key=lambda r: sign * float(r[self.figure]))
-            if sign * r[self.figure] < sign * own[0]
-            and not r[self.who].startswith(("batchudp", "NullHandler", "logging"))
+            if sign * r[self.figure] < sign * own[0] and not r[self.who].startswith(_NOT_OTHERS)
         ]
         if not better:
             return None
@@ -205,6 +204,7 @@ class Contest:
         return f"- {self.what}{context}: {'; '.join(better)} (ours {self.form.format(own[0])})"
 
 
+_NOT_OTHERS = ("batchudp", "NullHandler", "logging", "every module")
 _WORKS = tuple({"work": work} for work in ("template", "extras", "text", "exception", "lines"))
 _RATES = tuple(
     {"rate": r, "cores": c} for r, c in ((2_000, "all"), (20_000, "all"), (20_000, "one"))
@@ -278,8 +278,9 @@ def losses(suites: Suites) -> str:
     return "\n".join(line for line in lines if line) or "None in this run."
 
 
-def circumstances(told: Mapping[str, Any]) -> str:
+def circumstances(result: Mapping[str, Any]) -> str:
     """Machine, versions, method."""
+    told = result["circumstances"]
     packages = ", ".join(f"{name} {version}" for name, version in told["packages"].items())
     length = "full" if told["full"] else "quick"
     corpus = f"; lines of {told['corpus']}" if told.get("corpus") else ""
@@ -287,14 +288,20 @@ def circumstances(told: Mapping[str, Any]) -> str:
         f"Measured {told['when']} in one {length} run of {told['seconds'] / 60:.0f} minutes: "
         f"{told['python']}, {told['system']}, {told['processor']}, {told['cores']} cores; load "
         f"{told['load_before']} before and {told['load_after']} after{corpus}. {packages}."
+        + _finished(result["suites"])
     )
+
+
+def _finished(suites: Mapping[str, Any]) -> str:
+    times = [f"{n} {s['when'][11:16]} at {s['load']}" for n, s in suites.items() if "when" in s]
+    return f"\n\nFinished, and the load of the machine then: {', '.join(times)}." if times else ""
 
 
 def part(name: str, result: Mapping[str, Any]) -> str:
     """What stands between the marks of that name."""
     suites: Suites = {key: suite["rows"] for key, suite in result["suites"].items()}
     if name == "circumstances":
-        return circumstances(result["circumstances"])
+        return circumstances(result)
     if name == "goals":
         return goals(suites)
     if name == "losses":
@@ -306,11 +313,14 @@ def part(name: str, result: Mapping[str, Any]) -> str:
     return as_markdown(suite, rows) if rows else "Not measured in this run."
 
 
+def filled(page: str, result: Mapping[str, Any]) -> str:
+    """The page with what belongs between its marks."""
+    return MARK.sub(lambda m: f"{m[1]}\n{part(m[2], result)}\n\n{m[3]}", page)
+
+
 def publish(result: Mapping[str, Any]) -> None:
     """Write the page and draw the pictures."""
-    page = PAGE.read_text("utf-8")
-    page = MARK.sub(lambda m: f"{m[1]}\n{part(m[2], result)}\n\n{m[3]}", page)
-    PAGE.write_text(page, "utf-8")
+    PAGE.write_text(filled(PAGE.read_text("utf-8"), result), "utf-8")
     draw({key: suite["rows"] for key, suite in result["suites"].items()}, FOLDER)
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from lab import Plan, circumstances, say
+from lab import Plan, circumstances, moment, say
 from report import RESULTS, publish
 from tables import as_text
 
@@ -49,12 +49,17 @@ def run(names: Sequence[str], plan: Plan) -> dict[str, Any]:
         since = time.monotonic()
         rows = import_module(f"suites.{name}").run(plan)
         seconds = round(time.monotonic() - since, 1)
-        result["suites"][name] = {"seconds": seconds, "rows": rows}
+        result["suites"][name] = {**moment(), "seconds": seconds, "rows": rows}
         print(as_text(name, rows), flush=True)
         say(f"{name}: {seconds:.0f} s")
     result["circumstances"]["seconds"] = round(time.monotonic() - started)
     result["circumstances"]["load_after"] = round(os.getloadavg()[0], 2)
     return result
+
+
+def replaced(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """The old results, with those suites that were measured again; each says when it was."""
+    return {**old, "suites": {**old["suites"], **new["suites"]}}
 
 
 def write(result: dict[str, Any], path: Path) -> None:
@@ -100,6 +105,8 @@ def main() -> None:
     if asked.json:
         write(result, asked.json)
     if asked.publish:
+        if asked.only and RESULTS.exists():
+            result = replaced(json.loads(RESULTS.read_text("utf-8")), result)
         write(result, RESULTS)
         publish(result)
 
