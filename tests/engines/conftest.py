@@ -21,7 +21,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 REPLICAS = 3
 
 
