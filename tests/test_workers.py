@@ -231,6 +231,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     [
         (("--host", "unix:///tmp/none"), "needs a UDP address"),
         (("--from", "nats://127.0.0.1:1/A"), "not possible with --from"),
+        (("--metrics-port", "0"), "not possible with --metrics-port"),
         (("--control-socket", "/tmp/none"), "not possible with a control socket"),
         (("--port", "0", "--output", "/nowhere/all.log"), "output: "),
     ],

@@ -18,7 +18,7 @@ from batchudp_handler import fork
 from batchudp_handler.config import HandlerConfig
 from batchudp_handler.core.batch import BatchHeader
 from batchudp_handler.core.sender import SenderSettings, StoragePolicy
-from batchudp_handler.core.snapshot import snapshot
+from batchudp_handler.core.snapshot import capture
 from batchudp_handler.core.wire import CHECKSUM
 from batchudp_handler.flusher import Flusher, FlusherSettings
 from batchudp_handler.transport import host_name
@@ -171,7 +171,7 @@ class BatchUDPHandler(logging.Handler):
             buffer.drop("self_log")
             return
         try:
-            taken = snapshot(record, format_exception=self._format_exception, relay=self._relay)
+            taken = capture(record, self._format_exception, self._relay)
             if taken is None:
                 buffer.drop("relay")
             elif self._append(taken, record.levelno):

@@ -27,7 +27,7 @@ def fill(buffer: Buffer, *numbers: int, levelno: int = INFO) -> list[bool]:
 
 
 def numbers(buffer: Buffer) -> list[int]:
-    return [each[0] for each in buffer.drain()]
+    return [each[0] for each in buffer.drain() if isinstance(each, tuple)]
 
 
 def is_balanced(buffer: Buffer, accepted: int) -> bool:
@@ -42,7 +42,7 @@ def test_records_come_out_in_the_order_they_came_in() -> None:
     """A drain takes the oldest first, up to its limit, and the rest stays."""
     buffer = Buffer(10)
     fill(buffer, 1, 2, 3)
-    assert [each[0] for each in buffer.drain(2)] == [1, 2]
+    assert [each[0] for each in buffer.drain(2) if isinstance(each, tuple)] == [1, 2]
     assert numbers(buffer) == [3]
     assert is_balanced(buffer, 3)
 
@@ -98,6 +98,16 @@ def test_a_reserve_is_kept_for_protected_levels() -> None:
     assert len(buffer) == 10
     assert buffer.dropped["buffer_full"] == 12 + 3
     assert is_balanced(buffer, 25)
+
+
+def test_a_captured_record_has_its_level_elsewhere() -> None:
+    """Of attributes that are not yet a snapshot, the level is found by its name."""
+    buffer = Buffer(5, "drop_oldest", protect_level=WARNING)
+    for _ in range(5):
+        buffer.append({"levelno": WARNING}, WARNING)
+    buffer.append({"levelno": INFO}, INFO)
+    assert buffer.drain() == [{"levelno": WARNING}] * 5
+    assert buffer.lost == 1
 
 
 def test_a_protected_record_is_not_pushed_out_by_another() -> None:

@@ -11,7 +11,15 @@ import pytest
 from batchudp_handler.core import snapshot as places
 from batchudp_handler.core.codec import BatchHeader, decode_payload, encode_compact
 from batchudp_handler.core.limits import DecodeLimits
-from batchudp_handler.core.snapshot import MAX_HOPS, attribute_name, records, render, snapshot
+from batchudp_handler.core.snapshot import (
+    MAX_HOPS,
+    attribute_name,
+    capture,
+    completed,
+    records,
+    render,
+    snapshot,
+)
 
 if TYPE_CHECKING:
     from batchudp_handler.core.batch import Snapshot
@@ -49,6 +57,47 @@ class Custom(logging.LogRecord):
 
 
 # Taking
+
+
+@pytest.mark.parametrize(
+    "near",
+    [
+        record("hello"),
+        record("%s %d", "a", 1),
+        record("%s", None, taskName="t"),
+        record("%s", True, extra=[1]),
+        record("%s", [1]),
+        record("%(a)s", {"a": 1}),
+        record(["no text"]),
+        record("hello", stack_info="stack", exc_text="Error"),
+        Custom("a", 1, "p", 1, "m", (), None),
+    ],
+)
+def test_capturing_in_two_steps(near: logging.LogRecord) -> None:
+    """What is captured and completed later is the snapshot that would be taken at once."""
+    captured = capture(near, exception_text, False)
+    assert captured is not None
+    assert completed([captured]) == [taken(near)]
+
+
+def test_what_changes_after_the_capture_does_not_count() -> None:
+    """A captured record holds what the record said, whatever other handlers make of it."""
+    near = record("hello %s", "you")
+    expected = taken(near)
+    captured = capture(near, exception_text, False)
+    near.msg, near.args, near.name, near.asctime = "other", ("me",), "b", "now"
+    assert captured is not None
+    assert completed([captured]) == [expected]
+
+
+def test_a_captured_record_with_an_extra_in_the_place_of_an_attribute() -> None:
+    """As many attributes as a plain record has, and not the same: nothing is mistaken."""
+    near = record("hello", hops=9, received=1)
+    del near.process, near.thread
+    captured = capture(near, exception_text, False)
+    assert captured is not None
+    (snap,) = completed([captured])
+    assert render(snap) == "hello"
 
 
 def test_places_of_a_plain_record() -> None:

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["JSON", "Batch", "BatchHeader", "Column", "Content", "Snapshot"]
+__all__ = ["JSON", "Batch", "BatchHeader", "Captured", "Column", "Content", "Snapshot"]
 
 JSON: TypeAlias = "str | int | float | bool | list[Any] | dict[str, Any] | None"
 """A value that JSON has a type for."""
 
 Snapshot: TypeAlias = "tuple[Any, ...]"
 """A record's safe values in a fixed order; `snapshot.py` names the places."""
+Captured: TypeAlias = "Snapshot | dict[str, Any]"
+"""A snapshot, or a copy of a plain record's attributes, of which one will be made."""
 
 Content: TypeAlias = "tuple[str, tuple[Any, ...]]"
 """A record's `msg` and `args`."""

@@ -18,7 +18,7 @@ from itertools import count
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from batchudp_handler.core.batch import Snapshot
+    from batchudp_handler.core.batch import Captured
 
 __all__ = ["NEVER", "Buffer", "Tally"]
 
@@ -49,6 +49,11 @@ class Tally:
     def value(self) -> int:
         """How often `add` was called."""
         return int(repr(self._count)[6:-1])
+
+
+def _levelno(taken: Captured) -> int:
+    levelno: int = taken["levelno"] if isinstance(taken, dict) else taken[LEVELNO]
+    return levelno
 
 
 def _refuse_to_wait(has_room: Callable[[], bool]) -> bool:
@@ -92,7 +97,7 @@ class Buffer:
         protect_level: int | None = None,
         wait_for_room: WaitForRoom = _refuse_to_wait,
     ) -> None:
-        self._items: deque[Snapshot] = deque()
+        self._items: deque[Captured] = deque()
         self._tallies = {"buffer_full": Tally(), "self_log": Tally(), "relay": Tally()}
         self._wait_for_room = wait_for_room
         self.drained = 0
@@ -147,7 +152,7 @@ class Buffer:
         """Count a record that came in and will not be queued."""
         self._tallies[cause].add()
 
-    def append(self, snapshot: Snapshot, levelno: int) -> bool:
+    def append(self, snapshot: Captured, levelno: int) -> bool:
         """Queue a snapshot; True when the caller is the one who must wake the reader."""
         items = self._items
         if len(items) >= self._unreserved and not self._has_room(levelno):
@@ -162,11 +167,11 @@ class Buffer:
         self.wake_at = NEVER
         return was_asleep
 
-    def drain(self, limit: int | None = None) -> list[Snapshot]:
+    def drain(self, limit: int | None = None) -> list[Captured]:
         """Take up to `limit` of the oldest snapshots; for the one reader only."""
         take = self._items.popleft
         waiting = len(self._items)
-        taken: list[Snapshot] = []
+        taken: list[Captured] = []
         try:
             for _ in range(waiting if limit is None else min(limit, waiting)):
                 taken.append(take())  # noqa: PERF401  # what was taken must survive an IndexError
@@ -183,7 +188,7 @@ class Buffer:
 
     def _drop_oldest(self, is_protected: bool) -> bool:
         try:
-            if not is_protected and self._items[0][LEVELNO] >= self._protect_level:
+            if not is_protected and _levelno(self._items[0]) >= self._protect_level:
                 return self._drop_this()
             self._items.popleft()
         except IndexError:

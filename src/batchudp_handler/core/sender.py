@@ -33,7 +33,7 @@ from batchudp_handler.core.wire import CHECKSUM, MAX_DATAGRAM
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from batchudp_handler.core.batch import Snapshot
+    from batchudp_handler.core.batch import Captured
     from batchudp_handler.core.splitter import Encoder
     from batchudp_handler.core.wire import Header, Seal
 
@@ -146,7 +146,7 @@ class SenderProtocol:
 
     # commands
 
-    def send_batch(self, snapshots: Sequence[Snapshot], now: float, wall: float) -> None:
+    def send_batch(self, snapshots: Sequence[Captured], now: float, wall: float) -> None:
         """Take records; they are encoded as they are sent.
 
         Args:

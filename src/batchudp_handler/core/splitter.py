@@ -19,12 +19,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from batchudp_handler.core.snapshot import completed
 from batchudp_handler.core.truncation import truncate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from batchudp_handler.core.batch import Snapshot
+    from batchudp_handler.core.batch import Captured, Snapshot
     from batchudp_handler.core.sender_counters import SenderCounters
 
 __all__ = ["MAX_FRAGMENTS", "MAX_PAYLOAD", "Encoded", "Encoder", "Group", "Splitter"]
@@ -85,7 +86,7 @@ class Splitter:
         self, encoder: Encoder, counters: SenderCounters, *, room: int, max_fragments: int
     ) -> None:
         self._counters = counters
-        self._pending: list[Snapshot] = []
+        self._pending: list[Captured] = []
         self._start = 0
         self._bytes_per_record = FIRST_GUESS
         self.configure(encoder, room=room, max_fragments=max_fragments)
@@ -111,7 +112,7 @@ class Splitter:
         """How many records probably fill a datagram."""
         return max(1, min(int(FILL * self._room / self._bytes_per_record), MAX_RECORDS))
 
-    def append(self, snapshots: Sequence[Snapshot]) -> None:
+    def append(self, snapshots: Sequence[Captured]) -> None:
         """Add records behind those that wait."""
         if self._start:
             del self._pending[: self._start]
@@ -167,7 +168,9 @@ class Splitter:
         return larger, again
 
     def _attempt(self, count: int) -> tuple[tuple[Snapshot, ...], Encoded | None]:
-        batch = tuple(self._pending[self._start : self._start + count])
+        end = self._start + count
+        batch = tuple(completed(self._pending[self._start : end]))
+        self._pending[self._start : end] = batch  # completed once, however often it is encoded
         return batch, self._encode(batch)
 
     def _encode(self, batch: tuple[Snapshot, ...]) -> Encoded | None:
