@@ -22,6 +22,7 @@ from batchudp_handler.core.auth import HmacKey
 from batchudp_handler.core.batch import BatchHeader
 from batchudp_handler.core.codec import compress, encode_compact
 from batchudp_handler.core.events import RecordsLost, SenderDropped
+from batchudp_handler.core.limits import DecodeLimits
 from batchudp_handler.core.receiver import ReceiverProtocol
 from batchudp_handler.core.snapshot import snapshot
 from batchudp_handler.core.wire import CHECKSUM, encode_data
@@ -506,6 +507,35 @@ def test_functions_run_between_batches(collected: Collector) -> None:
             receiver.call_between_batches(look)
             wait_until(lambda: seen)
     assert seen == [("batchudp-worker", ["m"])]
+
+
+def test_what_a_limit_takes_is_counted(collected: Collector) -> None:
+    """Delivered all the same: texts are cut, fields left out, templates shown as they came."""
+    limits = DecodeLimits(text_characters=10, extras=1, name_characters=5)
+    untrusted = {
+        "host": "h",
+        "time": 1_700_000_000_000_000,
+        "sites": [["n", 20, "INFO", "/x.py", 1, "f", "%99999999d", 1]],
+        "origins": [[1, "p", 1, "t", None]],
+        "site": [0],
+        "delta": [],
+        "values": [[[5]]],
+    }
+    datagrams = (
+        entry("m" * 12, name="n" * 9),
+        entry("m", extra={"a": 1, "b": 2, "c": 3}),
+        json.dumps(untrusted).encode(),
+        entry("m"),
+    )
+    with (
+        BatchUDPReceiver("127.0.0.1", 0, limits=limits) as receiver,
+        connected(receiver.address) as plain,
+    ):
+        for datagram in datagrams:
+            plain.send(datagram)
+        wait_until(lambda: receiver.stats().delivered == 4)
+    assert len(collected.records) == 4
+    assert receiver.stats().trimmed == {"texts": 2, "fields": 2, "templates": 1}
 
 
 def test_signature_and_settings_agree() -> None:

@@ -616,6 +616,7 @@ class ReceiverProtocol:
             **{name: sums[name] for name in SUMMED},
             rejected={str(reason): count for reason, count in rejected.items()},
             refused={str(reason): count for reason, count in self._refused.items()},
+            trimmed={},  # known to whoever decodes
             datagrams_received=self._datagrams,
             bytes_received=self._bytes,
             replies=self._reply_count,

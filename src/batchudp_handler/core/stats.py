@@ -259,6 +259,9 @@ class ReceiverStats:
     """Records on which a local handler raised; they count as delivered."""
     filtered: int = 0
     """Delivered records that no local logger wanted."""
+    trimmed: Mapping[str, int] = field(default_factory=dict)
+    """What delivered records lost to a limit: texts that were cut, fields that were left out,
+    templates that were not trusted and are shown as they came."""
     replies: int = 0
     """Datagrams sent back, challenges included."""
     reply_bytes: int = 0

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import nats.errors
@@ -59,6 +60,7 @@ class NatsForwarder:
 
     filtered = 0
     handler_errors = 0
+    trimmed: Mapping[str, int] = MappingProxyType({})  # batches are passed on as they are
 
     def __init__(
         self,

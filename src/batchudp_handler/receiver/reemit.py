@@ -69,10 +69,18 @@ class Reemitter:
     Args:
         prefix: Put before each record's name, so that remote records can be told apart.
         manager: The hierarchy of loggers; by default that of `logging`.
+        components: Parts of a name, beyond which the root logger gets the record.
     """
 
-    def __init__(self, *, prefix: str = "", manager: logging.Manager | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        prefix: str = "",
+        manager: logging.Manager | None = None,
+        components: int = LOGGER_COMPONENTS,
+    ) -> None:
         self._prefix = prefix
+        self._components = components
         self._manager = logging.Logger.manager if manager is None else manager
 
     def deliver(self, records: Iterable[logging.LogRecord]) -> Outcome:
@@ -102,7 +110,7 @@ class Reemitter:
         `Logger.isEnabledFor` remembers every level number that it was asked about, which a
         sender with a million of them could use; its answer comes from these three values.
         """
-        logger = nearest_logger(name, self._manager)
+        logger = nearest_logger(name, self._manager, self._components)
         if type(logger).isEnabledFor is not logging.Logger.isEnabledFor:
             return _Route(logger.handle, logger.isEnabledFor, 0)
         threshold = max(logger.getEffectiveLevel(), self._manager.disable + 1)

@@ -88,6 +88,8 @@ class BatchUDPReceiver:
         stream_timeout: Seconds after which a silent sender is forgotten.
         shutdown_timeout: Seconds that shutdown may take to finish what waits.
         keys: The keys themselves, instead of `key_file`.
+        limits: The limits on what a payload holds that are no settings; `max_records` and
+            `max_batch_size` count even so.
         inherited: A bound socket to use instead of binding one.
         after_batch: Called on the worker thread when all records of a batch were handled, and
             before the batch is confirmed; for outputs that write whole batches.
@@ -119,6 +121,7 @@ class BatchUDPReceiver:
         stream_timeout: float = 600.0,
         shutdown_timeout: float = 5.0,
         keys: Sequence[Key] | None = None,
+        limits: DecodeLimits | None = None,
         inherited: socket.socket | None = None,
         after_batch: Callable[[], None] | None = None,
         new_worker: WorkerFactory | None = None,
@@ -129,6 +132,7 @@ class BatchUDPReceiver:
         if keys is None:
             keys = load_keys(config.key_file)
         self._clock = clock
+        self._limits = self._with_settings(limits or DecodeLimits())
         self._socket = self._open_socket(inherited)
         self._address = self._socket.address
         self._lock = threading.Lock()  # guards the protocol and what the reader counts
@@ -166,6 +170,11 @@ class BatchUDPReceiver:
             new_worker=new_worker,
         )
 
+    def _with_settings(self, limits: DecodeLimits) -> DecodeLimits:
+        """The limits, with the two that are settings."""
+        config = self._config
+        return replace(limits, inflated_bytes=config.max_batch_size, records=config.max_records)
+
     def _open_socket(self, inherited: socket.socket | None) -> ReceiveSocket:
         config = self._config
         return ReceiveSocket(
@@ -181,10 +190,12 @@ class BatchUDPReceiver:
     ) -> Worker:
         config = self._config
         if new_worker is None:
-            reemitter = Reemitter(prefix=config.logger_prefix)
+            reemitter = Reemitter(
+                prefix=config.logger_prefix, components=self._limits.logger_components
+            )
             new_worker = partial(ReceiveWorker, reemitter=reemitter, after_batch=after_batch)
         return new_worker(
-            limits=DecodeLimits(inflated_bytes=config.max_batch_size, records=config.max_records),
+            limits=self._limits,
             diagnostics=Diagnostics(self._clock),
             on_handled=self._on_handled,
             kernel_drops=self._socket.kernel_drops,
@@ -234,6 +245,7 @@ class BatchUDPReceiver:
                 refused=refused,
                 filtered=self._worker.filtered,
                 handler_errors=self._worker.handler_errors,
+                trimmed=dict(self._worker.trimmed),
                 kernel_drops=self._socket.kernel_drops(),
                 receive_buffer=self._socket.receive_buffer,
             )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections import Counter
 from typing import TYPE_CHECKING, Protocol
 
 from batchudp_handler.core.codec import decode_payload
@@ -21,6 +22,7 @@ from batchudp_handler.receiver.receive_socket import address_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from batchudp_handler.core.batch import Batch
     from batchudp_handler.core.events import Event
     from batchudp_handler.core.limits import DecodeLimits
     from batchudp_handler.receiver.diagnostics import Diagnostics
@@ -40,6 +42,10 @@ class Worker(Protocol):
 
     filtered: int
     handler_errors: int
+
+    @property
+    def trimmed(self) -> Mapping[str, int]:
+        """What delivered records lost to a limit."""
 
     def start(self) -> None:
         """Start working."""
@@ -96,6 +102,7 @@ class ReceiveWorker:
     ) -> None:
         self.filtered = 0
         self.handler_errors = 0
+        self.trimmed: Counter[str] = Counter()
         self._limits = limits
         self._reemitter = reemitter
         self._diagnostics = diagnostics
@@ -179,10 +186,21 @@ class ReceiveWorker:
         if self._after_batch is not None:
             self._finish_batch(self._after_batch, outcome, len(batch))
         self.filtered += outcome.filtered
+        if batch.truncated or batch.fields_refused or batch.templates_refused:
+            self._count_trimmed(batch)
         self.handler_errors += outcome.errors
         if outcome.error is not None:
             self._diagnostics.on_handler_errors(outcome.errors, outcome.error)
         return len(batch), {Reason.BAD_RECORD: batch.malformed} if batch.malformed else {}
+
+    def _count_trimmed(self, batch: Batch) -> None:
+        """Everything that a limit took from records that were delivered all the same."""
+        lost = {
+            "texts": batch.truncated,
+            "fields": batch.fields_refused,
+            "templates": batch.templates_refused,
+        }
+        self.trimmed.update({what: count for what, count in lost.items() if count})
 
     def _call(self, function: Callable[[], None]) -> None:
         try:
