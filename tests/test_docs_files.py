@@ -1,7 +1,8 @@
-"""Does every file say which question it answers, and is the glossary complete?"""
+"""Does every file say which question it answers, and is each word of the protocol explained?"""
 
 from __future__ import annotations
 
+import re
 import runpy
 import tomllib
 from pathlib import Path
@@ -30,3 +31,36 @@ def test_the_source_distribution_has_the_same_folders() -> None:
     include = project["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
 
     assert {f"/{folder}" for folder in FILES["PLACES"]} <= set(include)
+
+
+def entries() -> set[str]:
+    """The words that the glossary explains."""
+    page = (REPOSITORY / "docs" / "glossary.md").read_text("utf-8")
+    body = page.partition("```{glossary}\n")[2].partition("```")[0]
+    return {line.strip() for line in body.splitlines() if line and not line.startswith(" ")}
+
+
+def pages() -> str:
+    """All pages but the glossary, in lower case."""
+    paths = sorted((REPOSITORY / "docs").rglob("*.md"))
+    texts = [path.read_text("utf-8") for path in paths if path.name != "glossary.md"]
+    return "\n".join(texts).lower()
+
+
+def test_the_words_of_the_protocol_are_explained() -> None:
+    """Types of datagrams, parts of datagrams and names in acks and syncs are in the glossary."""
+    page = (REPOSITORY / "docs" / "wire-format.md").read_text("utf-8")
+    shouted = {word.lower() for word in re.findall(r"\b(?:SYNC|ACK|CHALLENGE)S?\b", page)}
+    parts = {"header", "body", "trailer", "checksum", "tag", "key", "codec", "baseline"}
+    numbers = {"stream", "epoch", "credit", "cookie", "floor", "group", "fragment", "window"}
+    fates = {"lost", "missing", "late", "abandoned", "drop", "reject", "refuse", "replay"}
+    words = {word.rstrip("s") for word in shouted} | parts | numbers | fates
+
+    assert words - entries() == set()
+
+
+def test_the_glossary_explains_only_words_in_use() -> None:
+    """Every entry of the glossary occurs on some other page."""
+    text = pages()
+
+    assert [word for word in sorted(entries()) if word not in text] == []
