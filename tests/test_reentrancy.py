@@ -56,7 +56,7 @@ SETTINGS: dict[str, dict[str, object]] = {
     "plain": {},
     "small buffer": {"capacity": 50, "batch_size": 5},
     "every record wakes": {"batch_size": 1, "flush_level": 0},
-    # short: each signal that comes while one is held nests deeper, up to the recursion limit
+    # short: each signal that comes while one is held nests deeper
     "block": {"capacity": 50, "overflow": "block", "overflow_timeout": 0.002},
 }
 
@@ -117,11 +117,15 @@ def test_a_signal_handler_that_logs(
     """A handler that runs 5,000 times a second, in the middle of log calls of every length."""
     accepted, sent, dropped = run(
         """
-        signals = 0
+        signals = depth = 0
         def on_alarm(number, frame):
-            global signals
+            global signals, depth
+            if depth == 30:
+                return  # held calls nest: a busy machine would get to the recursion limit
+            depth += 1
             signals += 1
             logger.info("signal %d", signals)
+            depth -= 1
         signal.signal(signal.SIGALRM, on_alarm)
         signal.setitimer(signal.ITIMER_REAL, 0.0002, 0.0002)
         calls, end = 0, time.monotonic() + 2.0
