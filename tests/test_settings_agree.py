@@ -44,8 +44,8 @@ FIXED = {
 }
 """Names that people already use; they and their defaults never change."""
 
-NOT_SETTINGS = {"BATCHUDP_REQUIRE"}
-"""Names that look like settings: the switch of the test suite."""
+NOT_SETTINGS = {"BATCHUDP_REQUIRE", "BATCHUDP_SOAK"}
+"""Names that look like settings: switches of the test suite."""
 
 
 def test_the_fixed_names_have_their_defaults() -> None:

@@ -7,19 +7,25 @@ engine gives the rest to another consumer, now or later.
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 import time
 from typing import IO, TYPE_CHECKING
 
 from batchudp_handler.cli.common import ExitCode, summary_text, write_line
+from batchudp_handler.cli.service import metrics_place
+from batchudp_handler.cli.supervision import Supervision
+from batchudp_handler.control.notify import Notifier
+from batchudp_handler.control.pulse import WORKER
 from batchudp_handler.core.limits import DecodeLimits
+from batchudp_handler.core.stats import ReceiverStats
 from batchudp_handler.engines import source
 from batchudp_handler.receiver.diagnostics import Diagnostics
-from batchudp_handler.receiver.reemit import Reemitter
-from batchudp_handler.receiver.worker import ReceiveWorker
 
 if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
     from batchudp_handler.cli.service import ScriptConfig
     from batchudp_handler.cli.sinks import Sinks
     from batchudp_handler.config import ReceiverConfig
@@ -37,25 +43,46 @@ class Consumer:
         script: Which engine, and whether its stream is made.
         sinks: Where records go.
         stderr: Where the process says how it fares.
+        environ: Where the service manager and the runtime directory are named.
     """
 
     def __init__(
-        self, config: ReceiverConfig, script: ScriptConfig, sinks: Sinks, *, stderr: IO[str]
+        self,
+        config: ReceiverConfig,
+        script: ScriptConfig,
+        sinks: Sinks,
+        *,
+        stderr: IO[str],
+        environ: MutableMapping[str, str],
     ) -> None:
         self._config = config
         self._sinks = sinks
         self._stderr = stderr
         self._end = threading.Event()
         self._source = source(script.source or "", create_stream=script.create_stream)
-        self._worker = ReceiveWorker(
+        self._supervision = Supervision(
+            control_socket=script.control_socket,
+            metrics=metrics_place(script),
+            environ=environ,
+            notifier=Notifier.from_environment(environ, os.getpid()),
+            new_worker=None,
+            logger_prefix=config.logger_prefix,
+            after_batch=self._after_batch,
+        )
+        self._begun = time.monotonic()
+        self._worker = self._supervision.new_worker(
             limits=DecodeLimits(inflated_bytes=config.max_batch_size, records=config.max_records),
-            reemitter=Reemitter(prefix=config.logger_prefix),
             diagnostics=Diagnostics(time.monotonic),
             on_handled=self._source.on_handled,
-            after_batch=self._after_batch,
             kernel_drops=lambda: None,
         )
         self._source.deliver = self._worker.put
+        self._supervision.watch(
+            stats=self._stats,
+            where="taking batches from the engine",
+            loops={WORKER: lambda answer: self._worker.put([answer])},
+            is_well=lambda: self._source.is_healthy,
+        )
 
     def run(self) -> int:
         """Consume until told to end; the exit code."""
@@ -64,12 +91,14 @@ class Consumer:
         self._worker.start()
         self._source.start()
         self._say("taking batches from the engine")
+        self._supervision.start(self._say)
         while self._source.is_alive and not self._end.wait(1.0):
             pass
         return self._finish()
 
     def _on_signal(self, number: int, _: object) -> None:
         signal.signal(number, signal.SIG_DFL)
+        self._supervision.ending()
         self._end.set()
 
     def _after_batch(self) -> None:
@@ -78,6 +107,7 @@ class Consumer:
             self._end.set()
 
     def _finish(self) -> int:
+        self._supervision.stop()
         failure = self._source.error
         self._source.stop(self._config.shutdown_timeout)
         self._worker.finish(self._config.shutdown_timeout)
@@ -96,6 +126,15 @@ class Consumer:
             self._say(f"the engine cannot be used: {failure}")
             return ExitCode.UNAVAILABLE
         return ExitCode.OK
+
+    def _stats(self) -> ReceiverStats:
+        return ReceiverStats(
+            delivered=self._source.delivered,
+            rejected=dict(self._source.rejected),
+            handler_errors=self._worker.handler_errors,
+            filtered=self._worker.filtered,
+            uptime=time.monotonic() - self._begun,
+        )
 
     def _say(self, text: str) -> None:
         write_line(self._stderr, PROGRAM, text)

@@ -173,8 +173,7 @@ def _run(namespace: argparse.Namespace, environ: Mapping[str, str]) -> int:
     sinks = Sinks(environ, stdout=sys.stdout, stderr=sys.stderr)
     sinks.apply(loaded.output, loaded.logging)
     if loaded.script.source is not None:
-        consumer = Consumer(loaded.receiver, loaded.script, sinks, stderr=sys.stderr)
-        return consumer.run()
+        return _consume(loaded, sinks)
     try:
         inherited = inherited_socket(os.environ, os.getpid())
         service = Service(
@@ -189,6 +188,16 @@ def _run(namespace: argparse.Namespace, environ: Mapping[str, str]) -> int:
     except OSError as error:
         return _cannot_listen(loaded.receiver, error)
     return service.run(lambda: _reload(sinks, flags, environ, loaded))
+
+
+def _consume(loaded: Loaded, sinks: Sinks) -> int:
+    """Take batches from an engine."""
+    config, script = loaded.receiver, loaded.script
+    try:
+        consumer = Consumer(config, script, sinks, stderr=sys.stderr, environ=os.environ)
+    except OSError as error:
+        return _cannot_listen(config, error)
+    return consumer.run()
 
 
 def _run_workers(

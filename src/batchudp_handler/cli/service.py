@@ -27,6 +27,7 @@ from batchudp_handler.cli.common import (
 from batchudp_handler.cli.supervision import Supervision
 from batchudp_handler.control.notify import Notifier
 from batchudp_handler.control.place import AUTO
+from batchudp_handler.control.pulse import READER, WORKER
 from batchudp_handler.core.errors import ConfigError
 from batchudp_handler.engines import forwarder
 from batchudp_handler.receiver import BatchUDPReceiver
@@ -59,6 +60,7 @@ __all__ = [
     "ScriptConfig",
     "Service",
     "announce",
+    "metrics_place",
     "new_worker",
     "receiver_numbers",
     "receiver_summary",
@@ -139,7 +141,7 @@ class Service:
         self._has_ended = False
         self._supervision = Supervision(
             control_socket=script.control_socket,
-            metrics=_metrics_place(script),
+            metrics=metrics_place(script),
             environ=environ,
             notifier=Notifier.from_environment(environ, os.getpid()),
             new_worker=new_worker(script),
@@ -149,8 +151,13 @@ class Service:
         self._receiver = BatchUDPReceiver.from_config(
             config, keys=keys, inherited=inherited, new_worker=self._supervision.new_worker
         )
+        receiver = self._receiver
         try:
-            self._supervision.watch(self._receiver)
+            self._supervision.watch(
+                stats=receiver.stats,
+                where=f"listening on {address_text(receiver.address)}",
+                loops={READER: receiver.call_on_reader, WORKER: receiver.call_between_batches},
+            )
         except (ConfigError, OSError):
             self._supervision.stop()
             self._receiver.close()
@@ -189,10 +196,7 @@ class Service:
         receiver = self._receiver
         where = address_text(receiver.address)
         announce(receiver.address, receiver.stats().receive_buffer, self._config, self._say)
-        if self._supervision.metrics_port is not None:
-            page = f"http://{self._script.metrics_host}:{self._supervision.metrics_port}/metrics"
-            self._say(f"metrics on {page}")
-        self._supervision.start()
+        self._supervision.start(self._say)
         if self._script.ready_file is not None:
             write_whole(self._script.ready_file, where + "\n")
 
@@ -241,7 +245,8 @@ class Service:
         write_line(self._stderr, PROGRAM, text)
 
 
-def _metrics_place(script: ScriptConfig) -> tuple[str, int] | None:
+def metrics_place(script: ScriptConfig) -> tuple[str, int] | None:
+    """Where the page for Prometheus is served."""
     return None if script.metrics_port is None else (script.metrics_host, script.metrics_port)
 
 

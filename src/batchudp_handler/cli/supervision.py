@@ -19,7 +19,6 @@ from batchudp_handler.control.pulse import READER, WORKER, Pulse
 from batchudp_handler.control.server import ControlServer
 from batchudp_handler.control.tap import Tap, TappedReemitter
 from batchudp_handler.core.errors import ConfigError
-from batchudp_handler.receiver.receive_socket import address_text
 from batchudp_handler.receiver.reemit import DIAGNOSTICS
 from batchudp_handler.receiver.worker import ReceiveWorker
 
@@ -28,8 +27,10 @@ if TYPE_CHECKING:
 
     from batchudp_handler.control.metrics import MetricsServer
     from batchudp_handler.control.notify import Notifier
-    from batchudp_handler.receiver import BatchUDPReceiver
+    from batchudp_handler.core.stats import ReceiverStats
     from batchudp_handler.receiver.worker import Worker, WorkerFactory
+
+    Ask = Callable[[Callable[[], None]], None]
 
 __all__ = ["Supervision"]
 
@@ -43,7 +44,7 @@ SILENCES = {
 
 
 class Supervision:
-    """What stands beside one receiver.
+    """What stands beside one receiver, or one consumer of an engine.
 
     Args:
         control_socket: The setting: a path, `auto` or `off`.
@@ -90,29 +91,43 @@ class Supervision:
 
     # --- life ----------------------------------------------------------------------------------
 
-    def watch(self, receiver: BatchUDPReceiver) -> None:
-        """Look after this receiver.
+    def watch(
+        self,
+        *,
+        stats: Callable[[], ReceiverStats],
+        where: str,
+        loops: Mapping[str, Ask],
+        is_well: Callable[[], bool] | None = None,
+    ) -> None:
+        """Look after a receiver, or a consumer of an engine.
+
+        Args:
+            stats: Its counters.
+            where: What it listens on, in words.
+            loops: How each of its loops is asked for a sign of life.
+            is_well: Whether the engine answers, if it is the worker that does not know it.
 
         Raises:
             ConfigError: The control socket that was asked for cannot be made, or an extra is
                 missing.
             OSError: The page for Prometheus cannot be served at its address.
         """
-        self._receiver = receiver
+        self._stats, self._where = stats, where
+        self._is_well = is_well or (lambda: getattr(self._worker, "is_healthy", True))
         if self._place is not None:
             self._server = self._open(self._place)
         if self._metrics_place is not None:
             self._metrics = self._serve_metrics(*self._metrics_place)
         if self._server or self._metrics or self._notifier.is_active:
             self._pulse = Pulse(
-                {READER: receiver.call_on_reader, WORKER: receiver.call_between_batches},
+                loops,
                 interval=min(PULSE_SECONDS, self._notifier.watchdog / 2 or PULSE_SECONDS),
                 after_question=self._tell_manager,
             )
 
     def _open(self, place: str) -> ControlServer | None:
         answers = {
-            "stats": lambda: stats_json(self._receiver.stats()),
+            "stats": lambda: stats_json(self._stats()),
             "health": self._health_json,
         }
         try:
@@ -131,17 +146,14 @@ class Supervision:
             message = "metrics_port needs the extra: pip install batchudp-handler[prometheus]"
             raise ConfigError(message) from None
         try:
-            return MetricsServer(host, port, self._receiver.stats, lambda: self.problem() is None)
+            return MetricsServer(host, port, self._stats, lambda: self.problem() is None)
         except OSError as error:
             raise OSError(error.errno, error.strerror, f"{host}:{port} for metrics") from None
 
-    @property
-    def metrics_port(self) -> int | None:
-        """Where the page for Prometheus is."""
-        return None if self._metrics is None else self._metrics.port
-
-    def start(self) -> None:
+    def start(self, say: Callable[[str], None]) -> None:
         """The receiver is about to serve: answer, and tell that it is ready."""
+        if self._metrics is not None and self._metrics_place is not None:
+            say(f"metrics on http://{self._metrics_place[0]}:{self._metrics.port}/metrics")
         if self._server is not None:
             self._server.start()
         if self._pulse is not None:
@@ -169,7 +181,7 @@ class Supervision:
         for loop, seconds in silences.items():
             if seconds > self._limit(loop):
                 return SILENCES[loop].format(seconds)
-        if not getattr(self._worker, "is_healthy", True):
+        if not self._is_well():
             return "the engine does not answer, nothing is confirmed"
         return None
 
@@ -178,10 +190,9 @@ class Supervision:
         return min(LONGEST_SILENCE[loop], watchdog / 2) if watchdog else LONGEST_SILENCE[loop]
 
     def _status(self) -> str:
-        stats = self._receiver.stats()
-        where = address_text(self._receiver.address)
+        stats = self._stats()
         lost = stats.lost + stats.missing
-        return f"listening on {where}, delivered {stats.delivered}, lost {lost}"
+        return f"{self._where}, delivered {stats.delivered}, lost {lost}"
 
     def _health_json(self) -> str:
         problem = self.problem()

@@ -1,0 +1,81 @@
+"""Does an operator see how an edge and a consumer of an engine fare?"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from batchudp_handler.control.client import NobodyAnswers, ask, follow
+from tests.test_cli_receive import COMMAND, Running, environment, run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.engines.conftest import NatsServer
+
+TIME_LIMIT = 60.0
+
+
+def wait_until(condition: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + TIME_LIMIT
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.05)
+
+
+def is_healthy(place: str) -> bool:
+    try:
+        return bool(ask([place], "health")["healthy"])
+    except NobodyAnswers:
+        return False
+
+
+def test_health_and_check_follow_the_engine(nats_server: NatsServer, tmp_path: Path) -> None:
+    """An edge is healthy while the engine answers, and `check` says which stream it has."""
+    url, place = f"nats://127.0.0.1:{nats_server.port}/LOGS", str(tmp_path / "control")
+    flags = ("--forward", url, "--host", "127.0.0.1", "--port", "0")
+    without = run("check", *flags)
+    assert (without.returncode, "NotFoundError" in without.stderr) == (69, True), without.stderr
+
+    with Running(tmp_path, *flags[:2], "--create-stream", "--control-socket", place):
+        wait_until(lambda: is_healthy(place), "the engine to be found")
+        assert run("health", "--control-socket", place).returncode == 0
+        checked = run("check", *flags)
+        assert checked.returncode == 0, checked.stderr
+        assert "has the stream LOGS" in checked.stdout
+        nats_server.kill()
+        wait_until(lambda: not is_healthy(place), "the engine to be missed")
+        assert run("health", "--control-socket", place).returncode == 1
+
+
+def test_a_consumer_can_be_looked_into(nats_server: NatsServer, tmp_path: Path) -> None:
+    """Health, counters and tap work for `--from` as for a receiver."""
+    url, place = f"nats://127.0.0.1:{nats_server.port}/LOGS", str(tmp_path / "control")
+    (tmp_path / "edge").mkdir()
+    consume = [*COMMAND, "--from", url, "--create-stream", "--control-socket", place]
+    with (
+        Running(tmp_path / "edge", "--forward", url, "--create-stream") as edge,
+        subprocess.Popen(
+            consume, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as consumer,
+    ):
+        try:
+            wait_until(lambda: is_healthy(place), "the consumer")
+            lines: list[str] = []
+            tap = follow([place], {"logger": "shop"})
+            threading.Thread(target=lambda: lines.extend(tap), daemon=True).start()
+
+            def has_arrived() -> bool:
+                edge.send({"message": "one", "logger": "shop"})
+                return bool(lines)
+
+            wait_until(has_arrived, "a record")
+            assert json.loads(lines[0])["msg"] == "one"
+            assert ask([place], "stats")["delivered"] > 0
+        finally:
+            consumer.terminate()
+            assert consumer.wait(TIME_LIMIT) == 0
