@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from base64 import b64decode, b64encode
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import islice
@@ -64,6 +65,11 @@ class Attacked(Receiver):
         self._arguments = arguments
         self.start()
 
+    def said(self) -> str:
+        """Its standard error, in all lives."""
+        lives = range(1, self._lives + 1)
+        return "".join(self._file("err", life).read_text("utf-8") for life in lives)
+
     def peak_memory(self) -> int:
         """The most that it ever had, in bytes."""
         status = Path(f"/proc/{self.process.pid}/status").read_text("ascii")
@@ -100,6 +106,15 @@ def make_key(path: Path, key_id: int = 1, algorithm: str = "hmac-sha256") -> str
     ]
     subprocess.run(command, check=True, env=clean_environment(), timeout=DEADLINE)
     return str(path)
+
+
+def shows_secret(key_file: str, process: subprocess.Popen[bytes], *texts: str) -> bool:
+    """Whether a secret can be read in a process's arguments and environment, or in a text."""
+    secret = b64decode(Path(key_file).read_text("ascii").split()[2])
+    forms = (b64encode(secret), secret.hex().encode(), repr(secret)[2:-1].encode(), secret)
+    places = [Path(f"/proc/{process.pid}/{name}").read_bytes() for name in ("cmdline", "environ")]
+    places += [text.encode() for text in texts]
+    return any(form in place for form in forms for place in places)
 
 
 @dataclass

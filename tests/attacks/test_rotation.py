@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING, Any
 
-from tests.attacks.support import Attacked, make_key
+from tests.attacks.support import Attacked, make_key, shows_secret
 from tests.faults.support import Sender, copies, ids, wait_until
 
 if TYPE_CHECKING:
@@ -38,7 +39,10 @@ def refused(folder: Path, receiver: Rotated, run: str, **settings: object) -> No
 
 
 def test_keys_change_without_a_gap(tmp_path: Path) -> None:
-    """Receiver with both, senders move over, the old key goes: nothing lost, no stranger heard."""
+    """Receiver with both, senders move over, the old key goes: nothing lost, no stranger heard.
+
+    No secret is in any process's arguments, environment or messages.
+    """
     old, new = make_key(tmp_path / "old.key", 1), make_key(tmp_path / "new.key", 2)
     logging: dict[str, Any] = {"count": RECORDS, "rate": RATE, "is_told_to_end": True}
     with Rotated(tmp_path, "--key-file", old) as receiver:
@@ -54,6 +58,11 @@ def test_keys_change_without_a_gap(tmp_path: Path) -> None:
                 after = two.end()
         refused(tmp_path, receiver, LATE, key_file=old)
         refused(tmp_path, receiver, KEYLESS)
+        receiver.process.send_signal(signal.SIGUSR1)  # writes all counters
+        said, process = receiver.said, receiver.process
+        wait_until(lambda: "unauthenticated" in said())
+        texts = (said(), before.stderr, after.stderr)
+        assert not any(shows_secret(key, process, *texts) for key in (old, new))
         stats = receiver.end()
         written, strange = receiver.lines()
     assert before.flushed

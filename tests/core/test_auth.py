@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hmac
 import json
+import traceback
+from base64 import b64encode
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -226,6 +228,27 @@ def test_secrets_are_in_no_repr_and_no_error(make: Any) -> None:
     shown += str(refused.value)
     for hidden in (repr(SECRET)[2:-1], SECRET.hex(), "hunter2"):
         assert hidden not in shown
+
+
+@both_kinds
+def test_secrets_are_in_no_traceback(make: Any) -> None:
+    """Nor in those of the errors that caused an error."""
+    stranger = make(secret=OTHER)
+    shown = []
+    for failing in (
+        lambda: stranger.receiver.open(data(make())),
+        lambda: stranger.sender.open(ack(make())),
+        lambda: make(secret=SECRET[:31]),
+        lambda: make(key_id=0),
+        lambda: KeyRing([make(), make()]),
+    ):
+        with pytest.raises((DecodeError, ConfigError)) as caught:
+            failing()
+        shown += traceback.format_exception(caught.value)
+    text = "".join(shown)
+    for secret in (SECRET, OTHER, SECRET[:31]):
+        for hidden in (repr(secret)[2:-1], secret.hex(), b64encode(secret).decode()):
+            assert hidden not in text
 
 
 @both_kinds

@@ -52,6 +52,9 @@ class Reason(StrEnum):
     """From an address, or for a stream, that may not."""
     RATE_LIMITED = "rate_limited"
     """More than one source may send."""
+    UNPROVEN_ADDRESS = "unproven_address"
+    """Acknowledged, from an address that is not proven, and too small or too frequent for a
+    challenge. Those that were answered with one count as `challenges`."""
 
     # its place in a stream
     BEYOND_WINDOW = "beyond_window"

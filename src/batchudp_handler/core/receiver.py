@@ -76,9 +76,6 @@ four times its size."""
 MAX_CREDIT = 0xFFFF_FFFF
 _DATA, _DATA_ACKNOWLEDGED, _SYNC, _ = map(int, DatagramType)
 """Plain numbers, because comparing members of an enumeration shows in every datagram."""
-UNPROVEN_ADDRESS = "unproven_address"
-"""Counts acknowledged DATA and SYNCs that were not even answered with a challenge: one challenge
-or a few are part of every conversation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -450,7 +447,7 @@ class ReceiverProtocol:
 
     def _challenge(self, stream_id: int, size: int, address: Address, seal: Seal) -> None:
         if not self._challenge_limiter.permits(address, size, self._now):
-            self._refused[UNPROVEN_ADDRESS] += 1
+            self._refused[Reason.UNPROVEN_ADDRESS] += 1
             return
         cookie = self._cookies.make(address, stream_id, self._now)
         ack = Ack(receiver_epoch=self._epoch, cookie=cookie)
