@@ -310,7 +310,9 @@ def part(name: str, result: Mapping[str, Any]) -> str:
     rows: Sequence[Row] = suites.get(suite, [])
     if suite == "cost":
         rows = [r for r in rows if r["work"] == work and r["peer"] != "NullHandler"]
-    return as_markdown(suite, rows) if rows else "Not measured in this run."
+    if not rows:
+        return "Not measured in this run."
+    return as_markdown(suite, rows, without="work" if suite == "cost" else "")
 
 
 def filled(page: str, result: Mapping[str, Any]) -> str:

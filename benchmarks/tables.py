@@ -22,6 +22,11 @@ class Column:
     title: str
     form: str = "{}"
 
+    @property
+    def is_text(self) -> bool:
+        """Whether it is no number, and stands at the left."""
+        return self.form == "{}"
+
     def of(self, row: Row) -> str:
         """The cell; empty where the row has no such figure."""
         value = row.get(self.key)
@@ -105,27 +110,21 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
 }
 
 
-def cells(suite: str, rows: Sequence[Row]) -> list[list[str]]:
-    """The header, then a line for each row."""
-    columns = COLUMNS[suite]
-    return [[c.title for c in columns], *([c.of(row) for c in columns] for row in rows)]
-
-
 def as_text(suite: str, rows: Sequence[Row]) -> str:
     """Columns for a terminal."""
-    table = cells(suite, rows)
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if number > 1 else cell.ljust(width)
-            for number, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in table
-    )
+    columns = COLUMNS[suite]
+    padded: list[list[str]] = []
+    for column in columns:
+        cells = [column.title, *map(column.of, rows)]
+        width = max(map(len, cells))
+        padded.append([c.ljust(width) if column.is_text else c.rjust(width) for c in cells])
+    return "\n".join("  ".join(line).rstrip() for line in zip(*padded, strict=True))
 
 
-def as_markdown(suite: str, rows: Sequence[Row]) -> str:
-    """A table for the documentation."""
-    header, *lines = cells(suite, rows)
-    rule = ["---", *("---:" if i else "---" for i in range(1, len(header)))]
+def as_markdown(suite: str, rows: Sequence[Row], *, without: str = "") -> str:
+    """A table for the documentation; the column `without` is left out."""
+    columns = [column for column in COLUMNS[suite] if column.key != without]
+    header = [column.title for column in columns]
+    rule = ["---" if column.is_text else "---:" for column in columns]
+    lines = [[column.of(row) for column in columns] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *lines))
