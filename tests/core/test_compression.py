@@ -52,6 +52,19 @@ def test_dictionary_pays_for_a_first_record() -> None:
     assert len(compress(payload)[1]) < len(zlib.compress(payload, 9)) - 80
 
 
+def test_numbers_take_fewer_bytes_than_at_the_usual_level() -> None:
+    """Columns of numbers that fit a small datagram shrink further than level 6 shrinks them."""
+    chance = random.Random(5)
+    columns = [[chance.randrange(limit) for _ in range(300)] for limit in (4, 200, 9_000)]
+    payload = str(columns).replace(" ", "").encode()
+    usual = zlib.compressobj(6, zdict=DICTIONARY)
+
+    codec, body = compress(payload)
+
+    assert len(body) < len(usual.compress(payload) + usual.flush())
+    assert decompress(codec, body, DecodeLimits()) == payload
+
+
 def test_dictionary_is_part_of_the_wire_format() -> None:
     """Dictionary 1 never changes: its Adler-32 is in the datagrams of every release."""
     assert zlib.adler32(DICTIONARY) == DICTIONARY_CHECKSUM
