@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import socket
 import threading
 import time
@@ -11,14 +12,13 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
+from batchudp_handler.cli.doctor import PATIENCE, RESOLVE_SECONDS
 from batchudp_handler.core.wire import CHECKSUM, Ack, Header, encode_ack, parse
 from tests.test_cli_receive import Running, run
 
 if TYPE_CHECKING:
     import pathlib
     import subprocess
-
-TIME_LIMIT = 60.0
 
 
 def examine(target: str, *flags: str) -> subprocess.CompletedProcess[str]:
@@ -109,21 +109,18 @@ def test_nobody_listens() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    begun = time.monotonic()
 
     done = examine(f"127.0.0.1:{port}")
 
-    assert time.monotonic() - begun < 10
     assert done.returncode == 69
     assert line_of(done, "reach") == f"BAD   reach     nobody listens on 127.0.0.1:{port}"
 
 
 def test_nobody_answers() -> None:
-    """Silence is told from a refusal, within ten seconds."""
-    begun = time.monotonic()
+    """Silence is told from a refusal, and the whole wait for it has less than ten seconds."""
+    assert RESOLVE_SECONDS + 2 * sum(PATIENCE) < 10
     with Stub(is_mute=True) as stub:
         done = examine(stub.target)
-    assert time.monotonic() - begun < 10
     assert done.returncode == 69
     assert "no answer" in line_of(done, "reach")
     assert "firewall" in done.stdout
@@ -196,10 +193,9 @@ def test_a_key_file_that_cannot_be_used(tmp_path: pathlib.Path) -> None:
 def test_giving_up_can_be_sooner() -> None:
     """With nobody listening the wait for progress is as long as --give-up-after says."""
     with Stub(is_mute=True) as stub:
-        flags = ("--give-up-after", "0.2", "--shutdown-timeout", "0.2")
-        begun = time.monotonic()
+        flags = ("--give-up-after", "0.2", "--shutdown-timeout", "0.2", "--summary", "json")
         done = run("send", "--target-host", stub.target, "--file", __file__, *flags)
-        took = time.monotonic() - begun
     assert done.returncode == 69
-    assert "unconfirmed" in done.stderr
-    assert took < 9  # ten without the flag
+    stats = json.loads(done.stderr.splitlines()[-1])
+    assert sum(stats["dropped"].values()) == stats["accepted"] > 0
+    assert stats["uptime"] < 10  # more than ten without the flag

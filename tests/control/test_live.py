@@ -218,13 +218,23 @@ def test_a_follower_that_does_not_read_costs_the_receiver_nothing(
         )
         assert shipping.returncode == 0, shipping.stderr
         assert ask([place], "stats")["delivered"] == total
-        seen = skipped = 0
-        while seen + skipped < total:
-            if not skipped:
+        has_ended = threading.Event()
+
+        def send_more() -> None:  # a count is told with the next record
+            while not has_ended.wait(0.05):
                 receiver.send({"message": "one more"})
-            line = json.loads(lines.readline())
-            skipped += line.get("skipped", 0)
-            seen += line.get("msg", "").startswith("xxx")
+
+        sending = threading.Thread(target=send_more)
+        sending.start()
+        try:
+            seen = skipped = 0
+            while seen + skipped < total:
+                line = json.loads(lines.readline())
+                skipped += line.get("skipped", 0)
+                seen += line.get("msg", "").startswith("xxx")
+        finally:
+            has_ended.set()
+            sending.join()
     assert skipped > 0
     assert seen + skipped >= total
 
