@@ -105,6 +105,7 @@ def test_a_recorded_session_is_delivered_once(
         after_end = extra_after(receiver, tap)
         receiver.jump()
         session(tmp_path, receiver.address, OTHER, settings)  # takes the only place
+        wait_until(lambda: sum(receiver.written().values()) >= 2 * RECORDS)
         assert receiver.count() == 2 * RECORDS
         receiver.jump()
         after_eviction = extra_after(receiver, tap)

@@ -29,8 +29,8 @@ class Rotated(Attacked):
 def refused(folder: Path, receiver: Rotated, run: str, **settings: object) -> None:
     """A sender that is not let in; it says so at its end."""
     options: dict[str, Any] = {
-        "runs": [run], "count": 20, "flush_timeout": 0.5, "is_flushed": True,
-        "settings": {"shutdown_timeout": 0.5, **settings},
+        "runs": [run], "count": 20, "flush_timeout": 1.0, "is_flushed": True,
+        "settings": {"shutdown_timeout": 1.0, **settings},
     }  # fmt: skip
     with Sender(folder, receiver.address, **options) as sender:
         ended = sender.end()
@@ -58,6 +58,7 @@ def test_keys_change_without_a_gap(tmp_path: Path) -> None:
                 after = two.end()
         refused(tmp_path, receiver, LATE, key_file=old)
         refused(tmp_path, receiver, KEYLESS)
+        receiver.settle()
         receiver.process.send_signal(signal.SIGUSR1)  # writes all counters
         said, process = receiver.said, receiver.process
         wait_until(lambda: "unauthenticated" in said())

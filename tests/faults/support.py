@@ -40,11 +40,15 @@ def records(default: int, soak: int) -> int:
     return soak if IS_SOAK else default
 
 
-def wait_until(condition: Callable[[], object], seconds: float = DEADLINE) -> None:
-    """Poll for something that must come."""
+def wait_until(
+    condition: Callable[[], object],
+    seconds: float = DEADLINE,
+    about: Callable[[], object] = lambda: "",
+) -> None:
+    """Poll for something that must come; `about` says how far it got."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
+        assert time.monotonic() < deadline, f"it did not happen in time: {about()}"
         time.sleep(0.005)
 
 

@@ -91,7 +91,8 @@ def test_killed_while_nothing_is_acknowledged(tmp_path: Path) -> None:
     assert copies(written) == 0
     count = ended.total("accepted")
     assert set(written) <= ids(["oneway"], count)
-    assert ended.total("sent") == count >= len(written)
+    refused = sum(ended.stats[0]["dropped"].values())  # where the new one was slow to start
+    assert ended.total("sent") + refused == count >= len(written)
 
 
 def test_killed_behind_a_bad_network(tmp_path: Path) -> None:

@@ -44,7 +44,9 @@ def test_killed_under_load(tmp_path: Path, seed: int) -> None:
             is_told_to_end=True,
         ) as sender:  # fmt: skip
             enough = Random(seed).randrange(100, 3_000)
-            wait_until(lambda: sender.latest.get("confirmed", 0) > enough)
+            wait_until(
+                lambda: sender.latest.get("confirmed", 0) > enough, about=lambda: sender.latest
+            )
             sender.kill()
             confirmed = sender.latest["confirmed"]
         stats, written = receiver.end(), receiver.written()
