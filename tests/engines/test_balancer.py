@@ -355,4 +355,5 @@ def test_empty_datagrams_are_ignored(delivery: str) -> None:
     stats = handler.stats()
     assert stats.sent + stats.confirmed == 200
     assert not stats.dropped
-    assert receiver.stats().duplicates == 0
+    # datagrams sent again on a busy machine are dropped; no record comes twice
+    assert receiver.stats().delivered == 200
