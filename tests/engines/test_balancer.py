@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from batchudp_handler.core.stats import SenderStats
+    from tests.table import Table
 
 DEADLINE = 90.0
 SENDERS = 8
@@ -250,20 +251,34 @@ class Echo:
         self._far.close()
 
 
+def case_of(request: pytest.FixtureRequest, delivery: str = "") -> str:
+    """The line of the table: who chooses the receiver, how, and whether one is killed."""
+    fate = "none killed" if "repeats_nothing" in request.node.name else "one killed"
+    if "spoils" in request.node.name:
+        fate = "none killed"
+    names = [delivery, *request.node.callspec.id.split("-")]
+    return f"nginx: {', '.join(filter(None, names))}, {fate}"
+
+
 SESSIONS = [pytest.param((BY_PORT, ""), id="hash"), pytest.param((IN_TURN, ""), id="in_turn")]
+SPREAD = [pytest.param((IN_TURN, EACH_DATAGRAM), id="each_datagram")]
 DELIVERIES = ["one_way", "acknowledged"]
 ALL = SENDERS * RECORDS
 
 
 @pytest.mark.parametrize("site", SESSIONS, indirect=True)
 @pytest.mark.parametrize("delivery", DELIVERIES)
-def test_a_balancer_loses_and_repeats_nothing(site: Site, delivery: str) -> None:
+def test_a_balancer_loses_and_repeats_nothing(
+    site: Site, delivery: str, table: Table, request: pytest.FixtureRequest
+) -> None:
     """Through nginx every record of every sender is written once, and each stream is whole."""
+    began = time.monotonic()
     fleet = Fleet(site.port, delivery=delivery)
     fleet.log(range(RECORDS))
     fleet.close()
 
     wait_until(lambda: site.written.total() >= ALL, "not everything was written")
+    table.add(case_of(request), fleet.expected, site.written.elements(), began)
     assert site.written == fleet.expected
     counters = [receiver.end() for receiver in site.receivers]
     assert sum(each["delivered"] for each in counters) == ALL
@@ -271,8 +286,11 @@ def test_a_balancer_loses_and_repeats_nothing(site: Site, delivery: str) -> None
 
 
 @pytest.mark.parametrize("site", SESSIONS, indirect=True)
-def test_acknowledged_records_outlive_a_receiver(site: Site) -> None:
+def test_acknowledged_records_outlive_a_receiver(
+    site: Site, table: Table, request: pytest.FixtureRequest
+) -> None:
     """A receiver is killed: nothing is lost, and no more is written twice than the senders say."""
+    began = time.monotonic()
     fleet = Fleet(site.port, delivery="acknowledged")
     fleet.log(range(RECORDS // 3))
     site.receivers[0].kill()
@@ -282,14 +300,18 @@ def test_acknowledged_records_outlive_a_receiver(site: Site) -> None:
 
     assert [each.confirmed for each in stats] == [RECORDS] * SENDERS
     written = site.written
+    table.add(case_of(request, "acknowledged"), fleet.expected, written.elements(), began)
     assert fleet.expected - written == Counter()
     copies = written - fleet.expected
     assert copies.total() <= sum(each.resent_to_new_receiver for each in stats)
 
 
 @pytest.mark.parametrize("site", SESSIONS, indirect=True)
-def test_what_one_way_loses_with_a_receiver_is_known(site: Site) -> None:
+def test_what_one_way_loses_with_a_receiver_is_known(
+    site: Site, table: Table, request: pytest.FixtureRequest
+) -> None:
     """A receiver is killed: the other one says how many records it did not see; none is twice."""
+    began = time.monotonic()
     fleet = Fleet(site.port, delivery="one_way")
     fleet.log(range(RECORDS // 3))
     site.receivers[0].kill()
@@ -300,27 +322,52 @@ def test_what_one_way_loses_with_a_receiver_is_known(site: Site) -> None:
     dead, alive = site.receivers
     before = dead.lines.total()
     counters = alive.end()
+    table.add(case_of(request, "one_way"), fleet.expected, site.written.elements(), began)
     unseen = counters["unseen_before_start"] + counters["lost"] + counters["missing"]
     assert counters["delivered"] + unseen == ALL
     assert (fleet.expected - site.written).total() == unseen - before
     assert site.written - fleet.expected == Counter()
 
 
-@pytest.mark.parametrize("site", [(IN_TURN, EACH_DATAGRAM)], indirect=True)
-def test_spreading_datagrams_spoils_the_count_of_losses(site: Site) -> None:
+@pytest.mark.parametrize("site", SPREAD, indirect=True)
+def test_spreading_datagrams_spoils_the_count_of_losses(
+    site: Site, table: Table, request: pytest.FixtureRequest
+) -> None:
     """One-way datagrams that are spread one by one arrive; each receiver misses the others'."""
+    began = time.monotonic()
     fleet = Fleet(site.port, delivery="one_way")
     fleet.log(range(RECORDS))
     fleet.close()
 
     wait_until(lambda: site.written.total() >= ALL, "not everything was written")
+    table.add(case_of(request, "one_way"), fleet.expected, site.written.elements(), began)
     assert site.written == fleet.expected
     counters = [receiver.end() for receiver in site.receivers]
     unseen = ("lost", "missing", "unseen_before_start")
     assert sum(each[name] for each in counters for name in unseen) > ALL // 2
 
 
-@pytest.mark.parametrize("site", [(IN_TURN, EACH_DATAGRAM)], indirect=True)
+@pytest.mark.parametrize("site", SPREAD, indirect=True)
+def test_spread_datagrams_go_on_going_to_the_dead(
+    site: Site, table: Table, request: pytest.FixtureRequest
+) -> None:
+    """A receiver is killed: records of every sender are lost, and none is written twice."""
+    began = time.monotonic()
+    fleet = Fleet(site.port, delivery="one_way")
+    fleet.log(range(RECORDS // 3))
+    site.receivers[0].kill()
+    fleet.log(range(RECORDS // 3, RECORDS))
+    stats = fleet.close()
+
+    assert [each.sent for each in stats] == [RECORDS] * SENDERS
+    site.receivers[1].end()
+    table.add(case_of(request, "one_way"), fleet.expected, site.written.elements(), began)
+    lost = fleet.expected - site.written
+    assert {line.partition(" ")[0] for line in lost} == set(map(str, range(SENDERS)))
+    assert site.written - fleet.expected == Counter()
+
+
+@pytest.mark.parametrize("site", SPREAD, indirect=True)
 def test_acknowledged_delivery_refuses_spread_datagrams(site: Site) -> None:
     """No address proves itself when each datagram has another: nothing is confirmed by mistake."""
     handler = BatchUDPHandler(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.engines.conftest import NatsServer
+    from tests.table import Table
 
 DEADLINE = 40.0
 SENDERS = 4
@@ -46,12 +49,15 @@ class Script:
     def __init__(self, folder: Path, name: str, *flags: str) -> None:
         self._command = [sys.executable, "-m", "batchudp_handler.cli.receive", *flags]
         self._log = folder / f"{name}.log"
+        self._environment = {**os.environ, "PYTHONPATH": str(folder)}
         self.start()
 
     def start(self) -> None:
         """Start it, again if it was killed."""
         with self._log.open("ab") as log:
-            self.process = subprocess.Popen(self._command, stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                self._command, env=self._environment, stdout=log, stderr=log
+            )
 
     def kill(self) -> None:
         """As a power cut would."""
@@ -80,9 +86,10 @@ def written(path: Path) -> list[str]:
 
 
 def test_killed_edge_loses_and_repeats_nothing(
-    nats_server: NatsServer, tmp_path: Path, scripts: list[Script]
+    nats_server: NatsServer, tmp_path: Path, scripts: list[Script], table: Table
 ) -> None:
     """An edge is killed under load and comes back: every record is in the file, once."""
+    began = time.monotonic()
     url, ready, output = nats_server.url, tmp_path / "ready", tmp_path / "all.log"
     consumer_flags = ("--from", url, "--create-stream", "--output", str(output))
     scripts.append(Script(tmp_path, "consumer", *consumer_flags, "--pattern", "%(message)s"))
@@ -108,6 +115,7 @@ def test_killed_edge_loses_and_repeats_nothing(
 
     expected = Counter(f"{s} {n}" for s in range(SENDERS) for n in range(RECORDS))
     assert wait_until(lambda: len(written(output)) >= SENDERS * RECORDS)
+    table.add("NATS: an edge killed, started again", expected, written(output), began)
     found = Counter(written(output))
     assert found - expected == Counter()
     assert expected - found == Counter()
@@ -118,6 +126,86 @@ def test_killed_edge_loses_and_repeats_nothing(
     code, text = scripts[0].end()
     assert code == 0
     assert f"{SENDERS * RECORDS:,}" in text or str(SENDERS * RECORDS) in text
+
+
+STICKING = """
+import logging, threading
+
+
+class Sticking(logging.FileHandler):
+    written = 0
+
+    def emit(self, record):
+        super().emit(record)
+        self.written += 1
+        if self.written == {limit}:
+            threading.Event().wait()
+"""
+LOGGING = """
+version = 1
+formatters.plain.format = "%(message)s"
+handlers.file = {{ class = "sticking.Sticking", filename = '{file}', formatter = "plain" }}
+root = {{ level = "DEBUG", handlers = ["file"] }}
+"""
+
+
+def sticking(folder: Path, file: Path, limit: int) -> str:
+    """A logging configuration whose handler never returns from its last record."""
+    (folder / "sticking.py").write_text(STICKING.format(limit=limit))
+    config = folder / "sticking.toml"
+    config.write_text(LOGGING.format(file=file))
+    return str(config)
+
+
+async def _hurry(url: str, ack_wait: float) -> None:
+    """Make the stream, and the consumers' common state with less patience than the usual."""
+    import nats
+    from nats.js.api import AckPolicy, ConsumerConfig
+
+    client = await nats.connect(url)
+    stream = client.jetstream()
+    await stream.add_stream(name="BATCHUDP", subjects=["batchudp.batches"], duplicate_window=120)
+    config = ConsumerConfig(
+        durable_name="batchudp", ack_policy=AckPolicy.EXPLICIT, ack_wait=ack_wait
+    )
+    await stream.add_consumer("BATCHUDP", config)
+    await client.close()
+
+
+def test_killed_consumer_leaves_its_batches_to_the_next(
+    nats_server: NatsServer, tmp_path: Path, scripts: list[Script], table: Table
+) -> None:
+    """A consumer is killed in the middle of a batch: only that batch may be written twice."""
+    began, records, batch_size = time.monotonic(), 4_000, 50
+    url, first, second = nats_server.url, tmp_path / "first.log", tmp_path / "second.log"
+    asyncio.run(_hurry(url, 3.0))
+    config = sticking(tmp_path, first, records // 3)
+    scripts.append(Script(tmp_path, "consumer", "--from", url, "--config", config))
+    with contextlib.ExitStack() as stack:
+        receiver = BatchUDPReceiver("127.0.0.1", 0, new_worker=forwarder(url))
+        stack.enter_context(receiver)
+        handler = BatchUDPHandler(
+            *receiver.address, delivery="acknowledged", batch_size=batch_size, capacity=records
+        )
+        stack.callback(handler.close)
+        for number in range(records):
+            handler.handle(logging.makeLogRecord({"msg": str(number), "levelno": 20}))
+            if number % batch_size == batch_size - 1:
+                assert handler.flush(DEADLINE)
+    assert wait_until(lambda: len(written(first)) == records // 3)
+    scripts[0].kill()
+
+    flags = ("--from", url, "--output", str(second), "--pattern", "%(message)s")
+    scripts.append(Script(tmp_path, "next", *flags))
+    expected = Counter(map(str, range(records)))
+    assert wait_until(lambda: not expected - Counter(written(first) + written(second)))
+    code, text = scripts[1].end()
+
+    table.add("NATS: a consumer killed", expected, written(first) + written(second), began)
+    copies = Counter(written(first) + written(second)) - expected
+    assert 0 < copies.total() <= batch_size, text
+    assert set(copies) <= set(written(first)[-batch_size:])
+    assert (code, "batches given out before" in text) == (0, True)
 
 
 def test_no_record_is_confirmed_before_the_engine_has_it(nats_server: NatsServer) -> None:

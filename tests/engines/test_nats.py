@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from tests.engines.conftest import NatsServer
+    from tests.table import Table
 
 DEADLINE = 60.0
 
@@ -82,8 +83,9 @@ class Consumer:
             self.source.on_handled(batch, batch.n_rec, {})
 
 
-def test_every_batch_comes_out_once(nats_server: NatsServer) -> None:
+def test_every_batch_comes_out_once(nats_server: NatsServer, table: Table) -> None:
     """What two edges forward, one of them in reverse, comes out once each."""
+    began = time.monotonic()
     target = NatsTarget.from_url(nats_server.url)
     edges = [Edge(target), Edge(target)]
     batches = [a_batch(seq) for seq in range(500)]
@@ -95,6 +97,8 @@ def test_every_batch_comes_out_once(nats_server: NatsServer) -> None:
     assert wait_until(lambda: len(consumer.got) >= 500)
     assert consumer.source.stop(DEADLINE)
 
+    case = "NATS: two edges publish the same batches"
+    table.add(case, [(1, batch.seq) for batch in batches], consumer.got, began)
     assert sorted(consumer.got) == [(1, seq) for seq in range(500)]
     assert sum(edge.forwarder.duplicates for edge in edges) == 500
     assert consumer.source.delivered == 500
@@ -166,7 +170,7 @@ def test_batch_too_large_for_the_engine_is_rejected(nats_server: NatsServer) -> 
     assert edge.forwarder.finish(DEADLINE)
 
 
-def test_killed_consumer_leaves_its_batches_to_the_next(
+def test_a_consumer_that_ends_leaves_its_batches_to_the_next(
     nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Batches whose handlers have not returned go to another consumer of the same name."""
@@ -184,7 +188,7 @@ def test_killed_consumer_leaves_its_batches_to_the_next(
         stuck.on_handled(batch, 1, {})
     assert wait_until(lambda: len(taken) == 100)
     assert wait_until(lambda: _unconfirmed(stuck) == 90)
-    stuck._runner.call(lambda: [task.cancel() for task in _tasks(stuck)])  # as good as a kill
+    stuck._runner.call(lambda: [task.cancel() for task in _tasks(stuck)])  # no farewell
     stuck._runner.thread.join(DEADLINE)
 
     consumer = Consumer(target)
@@ -209,8 +213,9 @@ def _tasks(source: NatsSource) -> Any:
 
 
 @pytest.mark.timeout(400)
-def test_cluster_survives_its_leader(nats_cluster: list[NatsServer]) -> None:
+def test_cluster_survives_its_leader(nats_cluster: list[NatsServer], table: Table) -> None:
     """Three nodes, three replicas, the leader killed at a third: 20,000 batches, each once."""
+    began = time.monotonic()
     total, senders = 20_000, 8
     urls = ",".join(server.url.removeprefix("nats://") for server in nats_cluster)
     target = NatsTarget.from_url(f"nats://{urls}/FLEET?replicas=3&subject=fleet.batches")
@@ -239,6 +244,7 @@ def test_cluster_survives_its_leader(nats_cluster: list[NatsServer]) -> None:
     assert consumer.source.stop(DEADLINE)
 
     expected = Counter((batch.stream_id, batch.seq) for batch in batches)
+    table.add("NATS: three nodes, the leader killed", expected, consumer.got, began)
     assert Counter(consumer.got) - expected == Counter()
     assert expected - Counter(consumer.got) == Counter()
     print(
