@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from batchudp_handler import BatchUDPHandler, HandlerConfig
+from batchudp_handler.core.snapshot import completed
 from batchudp_handler.testing.collector import DatagramCollector
 
 if TYPE_CHECKING:
@@ -616,7 +617,7 @@ def test_the_drop_policies_keep_their_word(
         logger.info("n %d", number)
     stats = handler.stats()
     assert (stats.accepted, stats.waiting, stats.dropped) == (200, 50, {"buffer_full": 150})
-    waiting = [snapshot[20][0] for snapshot in handler._buffer._items]
+    waiting = [snapshot[20][0] for snapshot in completed(handler._buffer._items)]
     assert waiting == list(range(150, 200) if overflow == "drop_oldest" else range(50))
     handler.close()
     stats = handler.stats()

@@ -703,6 +703,7 @@ pool.join()
     "pool_terminated": """
 with context.Pool(2, drain_on_sigterm) as pool:
     pool.map(work, range(4), chunksize=1)
+    wait_for_rest()
 """,
     "pool_executor": """
 with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as executor:
@@ -713,6 +714,13 @@ with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as executor:
 WORKERS = """
 import concurrent.futures, multiprocessing
 make()
+def wait_for_rest():
+    # CPython runs no handler for a signal that comes just before a wait for a semaphore
+    def is_resting(pid):
+        with open(f"/proc/{{pid}}/stat") as status:
+            return status.read().rpartition(")")[2].split()[0] == "S"
+    while not all(is_resting(child.pid) for child in multiprocessing.active_children()):
+        time.sleep(0.01)
 def work(task):
     for number in range(5):
         logger.info("task %d/%d", task, number)
