@@ -701,9 +701,11 @@ pool.close()
 pool.join()
 """,
     "pool_terminated": """
-with context.Pool(2, drain_on_sigterm) as pool:
-    pool.map(work, range(4), chunksize=1)
-    wait_for_rest()
+with context.Pool(4, drain_on_sigterm) as pool:
+    for task in range(4):
+        pool.apply_async(work_on, (task,))
+    while len(glob.glob(__file__ + ".*")) < 4:
+        time.sleep(0.01)
 """,
     "pool_executor": """
 with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as executor:
@@ -712,18 +714,16 @@ with concurrent.futures.ProcessPoolExecutor(2, mp_context=context) as executor:
 }
 
 WORKERS = """
-import concurrent.futures, multiprocessing
+import concurrent.futures, glob, multiprocessing
 make()
-def wait_for_rest():
-    # CPython runs no handler for a signal that comes just before a wait for a semaphore
-    def is_resting(pid):
-        with open(f"/proc/{{pid}}/stat") as status:
-            return status.read().rpartition(")")[2].split()[0] == "S"
-    while not all(is_resting(child.pid) for child in multiprocessing.active_children()):
-        time.sleep(0.01)
 def work(task):
     for number in range(5):
         logger.info("task %d/%d", task, number)
+def work_on(task):
+    # idle workers fight for the lock of their pool when it ends, see drain_on_sigterm
+    work(task)
+    open(f"{{__file__}}.{{task}}", "w").close()
+    time.sleep(600)
 if __name__ == "__main__":
     logger.info("main")
     context = multiprocessing.get_context("{method}")
