@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import runpy
 import socket
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+
+from batchudp_handler.cli.top import COLUMNS
 
 REPOSITORY = Path(__file__).parent.parent
 PICTURES = REPOSITORY / "docs" / "pictures"
@@ -53,3 +56,14 @@ def test_the_demo_ended_well(version: str) -> None:
     assert "lost 0" in words
     assert "everything arrived" in words
     assert f" {socket.gethostname()} " not in words
+
+
+@pytest.mark.parametrize("version", ["light", "dark"])
+def test_the_operators_table_shows_a_loss(version: str) -> None:
+    """The picture of `top` has its columns, three senders, a loss, and no real address."""
+    words = words_of(PICTURES / f"top-{version}.svg")
+    senders = re.findall(r"^ (\S+:\d+) .* (\d+) +\d+ +\d+ +\d+ +[\d.]+ *$", words, re.MULTILINE)
+
+    assert [name for name in COLUMNS if name not in words] == []
+    assert {address.rpartition(".")[0] for address, _ in senders} == {"192.0.2"}
+    assert sorted(lost == "0" for _, lost in senders) == [False, True, True]

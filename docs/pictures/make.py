@@ -3,17 +3,27 @@
 python docs/pictures/make.py [PICTURE ...]
 
 `demo` runs `examples/demo.py` and shows what its terminal shows, with the name of this machine
-replaced; `architecture` is drawn from the tables below. Each comes in a light and a dark version.
+replaced; `top` shows what `batchudp-receive top` draws (rich is needed) while three clients send,
+one of them over a network that loses datagrams, with the addresses replaced; `architecture` is
+drawn from the tables below. Each comes in a light and a dark version.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import fcntl
 import os
+import pty
 import re
+import signal
 import socket
+import struct
 import subprocess
 import sys
+import tempfile
+import termios
+import time
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -27,6 +37,11 @@ DEMO = HERE.parent.parent / "examples" / "demo.py"
 SECONDS = "2"
 HEAD, TAIL = 10, 8
 """Lines that the picture of the demo shows from its beginning and from its end."""
+RATES = {"shop": 200, "intranet": 80, "billing": 40}
+"""Records per second of the clients that `top` sees; the last one's network is bad."""
+COLUMNS, ROWS, FRAMES = 96, 9, 5
+"""The terminal in which `top` runs, and the drawing that is shown."""
+PATIENCE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +131,72 @@ def lines_of_demo() -> list[str]:
     return ["$ make demo", *printed[:HEAD], "…", *printed[-TAIL:]]
 
 
+def script(name: str, *flags: str) -> list[str]:
+    """One of the package's commands, as installed beside this Python."""
+    return [str(Path(sys.executable).parent / name), *flags]
+
+
+def lines_of_top() -> list[str]:
+    """What `batchudp-receive top` draws on a terminal."""
+    from batchudp_handler.testing.faultproxy import FaultProxy, Faults, Scenario
+
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        place, ready = ("--control-socket", str(folder / "control")), folder / "ready"
+        flags = ("--host", "127.0.0.1", "--port", "0", "--ready-file", str(ready), *place)
+        started(stack, script("batchudp-receive", *flags, "--output", os.devnull))
+        wait_until(ready.exists)
+        host, _, port = ready.read_text("utf-8").strip().rpartition(":")
+        bad = Scenario.steady(to_receiver=Faults(loss=0.2), seed=1)
+        proxy = stack.enter_context(FaultProxy((host, int(port)), bad))
+        for name, rate in RATES.items():
+            target = f"{host}:{proxy.address[1] if name == 'billing' else port}"
+            flags = ("--target-host", target, "--batch-interval", "0.2", "--logger", name)
+            pace = ("--logs-per-second", str(rate), "--run-time", str(PATIENCE))
+            started(stack, script("batchudp-send", *flags, *pace))
+        drawn = last_drawing(stack, script("batchudp-receive", "top", *place))
+    return ["$ batchudp-receive top", *with_other_addresses(drawn)]
+
+
+def started(
+    stack: contextlib.ExitStack, command: list[str], screen: int = subprocess.DEVNULL
+) -> None:
+    """Start a process, which ends with the stack."""
+    process = subprocess.Popen(command, stdin=screen, stdout=screen, stderr=subprocess.DEVNULL)
+    stack.callback(process.wait, PATIENCE)
+    stack.callback(process.send_signal, signal.SIGTERM)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Poll it."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > end:
+            sys.exit("waited in vain")
+        time.sleep(0.02)
+
+
+def last_drawing(stack: contextlib.ExitStack, command: list[str]) -> list[str]:
+    """The lines of a command's last complete drawing on a terminal."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
+    stack.callback(os.close, ours)
+    started(stack, command, theirs)
+    os.close(theirs)
+    seen = b""
+    while seen.count(b"\x1b[H") < FRAMES + 2:  # the first one clears the screen
+        seen += os.read(ours, 65_536)
+    drawn = seen.decode().split("\x1b[H")[FRAMES]
+    lines = [line.rstrip() for line in drawn.replace("\r", "").split("\n")]
+    return [line for line in lines if re.sub(r"\x1b\[[\d;?]*[a-z]", "", line).strip()]
+
+
+def with_other_addresses(lines: list[str]) -> Iterator[str]:
+    """Each sender on a machine of its own, with an address that is kept for documentation."""
+    for number, line in enumerate(lines):
+        yield line.replace("127.0.0.1:", f"192.0.2.{number}:")
+
+
 def spans(line: str, theme: Theme) -> Iterator[str]:
     """The pieces of a line, each in the colour that the terminal was told."""
     colour = ""
@@ -128,7 +209,7 @@ def spans(line: str, theme: Theme) -> Iterator[str]:
             yield f"<tspan{fill}>{escape(piece)}</tspan>"
 
 
-def terminal(lines: list[str], theme: Theme) -> str:
+def terminal(lines: list[str], title: str, theme: Theme) -> str:
     """A window with these lines."""
     step, left, top, width = 19, 18, 44, 800
     height = top + step * len(lines) + 8
@@ -138,7 +219,7 @@ def terminal(lines: list[str], theme: Theme) -> str:
         words = "".join(spans(line, theme))
         keep = ' xml:space="preserve"'
         parts.append(text(left, top + step * number, words, theme.ink, keep))
-    return picture(width, height, "What make demo prints", MONO, parts)
+    return picture(width, height, title, MONO, parts)
 
 
 # --- the house -----------------------------------------------------------------------------------
@@ -227,7 +308,13 @@ def arrow(theme: Theme) -> Iterator[str]:
 def demo() -> Callable[[Theme], str]:
     """What draws the demo; it runs once for both versions."""
     lines = lines_of_demo()
-    return lambda theme: terminal(lines, theme)
+    return lambda theme: terminal(lines, "What make demo prints", theme)
+
+
+def top() -> Callable[[Theme], str]:
+    """What draws the operator's table."""
+    lines = lines_of_top()
+    return lambda theme: terminal(lines, "What batchudp-receive top draws", theme)
 
 
 def architecture() -> Callable[[Theme], str]:
@@ -235,7 +322,7 @@ def architecture() -> Callable[[Theme], str]:
     return house
 
 
-PICTURES = {"demo": demo, "architecture": architecture}
+PICTURES = {"demo": demo, "top": top, "architecture": architecture}
 
 
 def main() -> None:
