@@ -151,9 +151,9 @@ def lines_of_top() -> list[str]:
         proxy = stack.enter_context(FaultProxy((host, int(port)), bad))
         for name, rate in RATES.items():
             target = f"{host}:{proxy.address[1] if name == 'billing' else port}"
-            flags = ("--target-host", target, "--batch-interval", "0.2", "--logger", name)
+            sender = ("--target-host", target, "--batch-interval", "0.2", "--logger", name)
             pace = ("--logs-per-second", str(rate), "--run-time", str(PATIENCE))
-            started(stack, script("batchudp-send", *flags, *pace))
+            started(stack, script("batchudp-send", *sender, *pace))
         drawn = last_drawing(stack, script("batchudp-receive", "top", *place))
     return ["$ batchudp-receive top", *with_other_addresses(drawn)]
 
