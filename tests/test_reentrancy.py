@@ -145,6 +145,39 @@ def test_a_signal_handler_that_logs(
 
 
 @pytest.mark.parametrize("settings", SETTINGS)
+def test_a_log_call_that_is_interrupted_at_every_line(
+    run: Callable[..., tuple[int, int, int]],
+    settle: Callable[[str, int, int, int], None],
+    settings: str,
+) -> None:
+    """Signals leave it to chance where they interrupt; a trace function comes everywhere.
+
+    The first call starts the thread, and later ones find the buffer full: a record is logged
+    between any two lines of them, in this package, in `logging` and in `threading`.
+    """
+    accepted, sent, dropped = run(
+        """
+        interrupted = 0
+        def interrupt(frame, event, argument):
+            global interrupted
+            if event == "line" and frame.f_code.co_filename != __file__:
+                interrupted += 1
+                logger.info("line %d", interrupted)
+            return interrupt
+        for calls in range(1, 41):
+            sys.settrace(interrupt)
+            logger.info("call %d", calls)
+            sys.settrace(None)
+        account()
+        assert interrupted > 400, interrupted
+        assert handler.stats().accepted == calls + interrupted
+        """,
+        settings,
+    )
+    settle(f"interrupted at every line, {settings}", accepted, sent, dropped)
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
 def test_destructors_that_log(
     run: Callable[..., tuple[int, int, int]],
     settle: Callable[[str, int, int, int], None],
