@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tests.table import Table
 
 DEADLINE = 40.0
+CLUSTER_DEADLINE = 120.0
 SENDERS = 4
 RECORDS = 5_000
 
@@ -126,6 +127,62 @@ def test_killed_edge_loses_and_repeats_nothing(
     code, text = scripts[0].end()
     assert code == 0
     assert f"{SENDERS * RECORDS:,}" in text or str(SENDERS * RECORDS) in text
+
+
+@pytest.mark.timeout(400)
+def test_senders_outlive_the_leader_of_a_cluster(
+    nats_cluster: list[NatsServer], tmp_path: Path, scripts: list[Script], table: Table
+) -> None:
+    """Eight senders, two edges, three nodes, the leader killed: every record is written once."""
+    began, senders, records, output = time.monotonic(), 8, 2_500, tmp_path / "all.log"
+    hosts = ",".join(server.url.removeprefix("nats://") for server in nats_cluster)
+    url = f"nats://{hosts}/FLEET?replicas=3&subject=fleet.batches"
+    ports = []
+    for name in ("a", "b"):
+        ready, flags = tmp_path / name, ("--host", "127.0.0.1", "--port=0", "--create-stream")
+        scripts.append(
+            Script(tmp_path, f"edge-{name}", *flags, "--forward", url, "--ready-file", str(ready))
+        )
+        assert wait_until(ready.exists, CLUSTER_DEADLINE)
+        ports.append(ready.read_text().strip().rpartition(":")[2])
+    fleet = [
+        BatchUDPHandler(
+            "127.0.0.1", ports[n % 2], delivery="acknowledged", capacity=records, batch_size=50
+        )
+        for n in range(senders)
+    ]
+    _log(fleet, range(records // 3))
+    leaders: list[NatsServer] = []
+
+    def has_leader() -> bool:
+        leaders.extend(server for server in nats_cluster if server.is_leader_of("FLEET"))
+        return bool(leaders)
+
+    assert wait_until(has_leader, CLUSTER_DEADLINE)
+    leaders[0].kill()
+    _log(fleet, range(records // 3, records))
+    assert all(handler.flush(CLUSTER_DEADLINE) for handler in fleet)
+    for handler in fleet:
+        handler.close()
+        assert handler.stats().confirmed == records
+
+    outlet = ("--output", str(output), "--pattern", "%(message)s")
+    scripts.append(Script(tmp_path, "consumer", "--from", url, *outlet))
+    assert wait_until(lambda: len(written(output)) >= senders * records, CLUSTER_DEADLINE)
+    assert scripts[2].end()[0] == 0
+    expected = Counter(f"{s} {n}" for s in range(senders) for n in range(records))
+    table.add("NATS: 8 senders, 2 edges, 3 nodes, leader killed", expected, written(output), began)
+    assert Counter(written(output)) == expected
+
+
+def _log(fleet: list[BatchUDPHandler], numbers: range) -> None:
+    """Each sender logs these, at a pace that leaves time for a leader to die."""
+    log = logging.getLogger("fleet")
+    for number in numbers:
+        for sender, handler in enumerate(fleet):
+            handler.handle(log.makeRecord("fleet", 20, "f", 1, "%d %d", (sender, number), None))
+        if number % 10 == 0:
+            time.sleep(0.005)
 
 
 STICKING = """
