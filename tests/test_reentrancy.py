@@ -177,6 +177,43 @@ def test_a_log_call_that_is_interrupted_at_every_line(
     settle(f"interrupted at every line, {settings}", accepted, sent, dropped)
 
 
+def test_a_caller_who_sends_is_interrupted_at_every_line(
+    run: Callable[..., tuple[int, int, int]], settle: Callable[[str, int, int, int], None]
+) -> None:
+    """Where no thread can run, a log call encodes and sends, and may be interrupted in that.
+
+    The first call at its first line, the next at its second, until one has no such line. What
+    the interruption logs is sent with the next record at the latest.
+    """
+    accepted, sent, dropped = run(
+        """
+        import types
+        sys.modules["uwsgi"] = types.SimpleNamespace(has_threads=0)
+        logger.info("first")
+        passed, calls = 1, 0
+        def interrupt(frame, event, argument):
+            global passed
+            if event == "line" and frame.f_code.co_filename != __file__:
+                passed += 1
+                if passed == calls:
+                    logger.info("line %d", passed)
+            return interrupt
+        while passed >= calls:
+            calls, passed = calls + 1, 0
+            sys.settrace(interrupt)
+            logger.info("call %d", calls)
+            sys.settrace(None)
+            logger.info("next")
+            assert not handler.stats().waiting, f"stuck since line {calls}"
+        account()
+        assert calls > 500, calls
+        assert handler.stats().accepted == 1 + 2 * calls + calls - 1
+        """,
+        "plain",
+    )
+    settle("interrupted at every line, no threads", accepted, sent, dropped)
+
+
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_destructors_that_log(
     run: Callable[..., tuple[int, int, int]],

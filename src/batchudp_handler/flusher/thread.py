@@ -145,11 +145,10 @@ class Flusher:
             self._get_pump()
             if not self._start_thread():
                 self._send_now()
-        except BaseException:
-            self.buffer.wake_at = 1
-            raise
         finally:
             self._starting.release()
+            if not self._is_running:
+                self.buffer.wake_at = 1  # who interrupted this was turned away above
 
     def _notice_first_record(self) -> None:
         on_start, self._on_start = self._on_start, None
