@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from tests.engines.conftest import NatsServer
     from tests.table import Table
 
-DEADLINE = 40.0
+DEADLINE = 60.0
 CLUSTER_DEADLINE = 120.0
 SENDERS = 4
 RECORDS = 5_000
@@ -235,7 +235,7 @@ def test_killed_consumer_leaves_its_batches_to_the_next(
     """A consumer is killed in the middle of a batch: only that batch may be written twice."""
     began, records, batch_size = time.monotonic(), 4_000, 50
     url, first, second = nats_server.url, tmp_path / "first.log", tmp_path / "second.log"
-    asyncio.run(_hurry(url, 3.0))
+    asyncio.run(_hurry(url, 10.0))
     config = sticking(tmp_path, first, records // 3)
     scripts.append(Script(tmp_path, "consumer", "--from", url, "--config", config))
     with contextlib.ExitStack() as stack:
