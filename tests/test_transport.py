@@ -148,6 +148,44 @@ def test_an_unknown_name_is_asked_for_again_but_rarely(monkeypatch: pytest.Monke
         assert transport.retry_at is not None
 
 
+def test_a_number_asks_no_resolver(
+    receiver: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor what gevent puts in its place, which starts threads and imports modules at that."""
+
+    def recurse(*args: object, **options: object) -> list[object]:
+        raise RecursionError("while being patched in")
+
+    monkeypatch.setattr(socket, "getaddrinfo", recurse)
+    with closing(make_transport("127.0.0.1", receiver.getsockname()[1])) as transport:
+        assert transport.open(0.0)
+        transport.send(b"hello")
+        assert receiver.recv(100) == b"hello"
+
+
+@pytest.mark.parametrize("error", [RuntimeError, RecursionError, ImportError])
+def test_a_resolver_that_fails_in_its_own_way_is_asked_again(
+    receiver: socket.socket, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    """One failure of a resolver that somebody patched in does not end the look-ups."""
+    found: list[object] = [
+        (socket.AF_INET, socket.SOCK_DGRAM, 17, "", receiver.getsockname()),
+    ]
+    failures = [error("cannot register atexit after shutdown")]
+
+    def fail_once(*args: object, **options: object) -> list[object]:
+        if failures:
+            raise failures.pop()
+        return found
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail_once)
+    transport = make_transport("patched.example", run_aside=lambda function: function())
+    with closing(transport):
+        assert not transport.open(0.0)
+        assert transport.errors == {"name_not_resolved": 1}
+        assert transport.open(10.0)
+
+
 @pytest.mark.parametrize("name", ["x" * 64 + ".example", "a..b", "\udcff"])
 def test_a_name_that_cannot_be_asked_for_is_an_unknown_name(name: str) -> None:
     """What the encoding of host names refuses is counted like a name that nobody has."""

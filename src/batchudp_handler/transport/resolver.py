@@ -6,9 +6,10 @@ names are looked up by a function that runs aside, and `take` says what came of 
 
 from __future__ import annotations
 
+import _socket
 import socket
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 __all__ = ["Address", "Resolver", "RunAside", "SocketAddress", "host_name", "look_up"]
 
@@ -25,14 +26,28 @@ def host_name() -> str:
     return socket.gethostname()
 
 
-def look_up(host: str, port: int, flags: int = 0) -> list[Address]:
+def numbered(host: str, port: int) -> list[Address]:
+    """The addresses of a host that is a number or a path; asks nobody, also no replacement.
+
+    gevent's `getaddrinfo` starts threads and imports modules for a number, too, which fails at
+    interpreter shutdown, and while it is being patched in.
+
+    Raises:
+        OSError: It is a name.
+    """
+    return look_up(host, port, _socket.getaddrinfo, socket.AI_NUMERICHOST)
+
+
+def look_up(
+    host: str, port: int, ask: Callable[..., Any] | None = None, flags: int = 0
+) -> list[Address]:
     """The addresses of a host, IPv4 first: a receiver on 0.0.0.0 does not hear IPv6."""
     if host.startswith(UNIX):
         return [(socket.AF_UNIX, host.removeprefix(UNIX))]
     # As text, even an ASCII name makes Python import its IDNA codec; a child that is forked while
     # that goes on never gets the codec, and could not look up anything.
     name = host.encode("ascii") if host.isascii() else host
-    found = socket.getaddrinfo(name, port, type=socket.SOCK_DGRAM, flags=flags)
+    found = (ask or socket.getaddrinfo)(name, port, type=socket.SOCK_DGRAM, flags=flags)
     addresses = dict.fromkeys((int(family), address) for family, _, _, _, address in found)
     return sorted(addresses, key=lambda pair: pair[0] != socket.AF_INET)
 
@@ -53,7 +68,7 @@ class Resolver:
         """Start to look the host up; `notify` is called when the answer is there."""
         self.is_busy = True
         try:
-            self._answer = look_up(self._host, self._port, socket.AI_NUMERICHOST)
+            self._answer = numbered(self._host, self._port)
         except (OSError, UnicodeError):
             self._ask_aside()
 
@@ -78,4 +93,6 @@ class Resolver:
             self._answer = error
         except UnicodeError:  # a name that no resolver can be asked for
             self._answer = socket.gaierror(socket.EAI_NONAME, "invalid name")
+        except Exception as error:  # noqa: BLE001  # a replacement's own: it must not be the last
+            self._answer = socket.gaierror(socket.EAI_FAIL, repr(error))
         self._notify()
