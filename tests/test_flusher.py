@@ -589,8 +589,8 @@ def test_losses_are_told_at_once_and_then_rarely(
     note.tell({"relay": 5, "self_log": 1}, 0.0)
     for second in range(60):
         note.tell({"buffer_full": 1 + second, "relay": 5}, float(second))
-    note.tell({"buffer_full": 60, "closed": 2}, 60.0, is_last=True)
-    note.tell({"buffer_full": 60, "closed": 2}, 90.0, is_last=True)
+    note.tell_last({"buffer_full": 60, "closed": 2}, 60.0)
+    note.tell_last({"buffer_full": 60, "closed": 2}, 90.0)
     assert capsys.readouterr().err.splitlines() == [
         "batchudp-handler: 1 records for host:9 were lost so far: buffer_full 1",
         "batchudp-handler: 31 records for host:9 were lost so far: buffer_full 31",
@@ -598,4 +598,4 @@ def test_losses_are_told_at_once_and_then_rarely(
     ]
     for stream in (None, object()):
         monkeypatch.setattr(sys, "stderr", stream)
-        note.tell({"closed": 100}, 200.0, is_last=True)
+        note.tell_last({"closed": 100}, 200.0)

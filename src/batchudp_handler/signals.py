@@ -26,10 +26,10 @@ def drain_on_sigterm() -> None:
     of this package are closed, within their `shutdown_timeout`, and the process ends by SIGTERM,
     as its parent expects. Call it in the main thread, after other handlers are installed.
 
-    CPython runs handlers between two of its instructions. A signal that arrives just before the
-    main thread begins to wait for a semaphore is handled after that wait, as it is with any handler
-    written in Python. `multiprocessing.Pool.terminate` sends SIGTERM once, and then waits for
-    workers that may be in that very place: end pools with `close` and `join` where you can.
+    CPython runs handlers between two of its instructions: a signal that arrives just before the
+    main thread begins to wait for a semaphore is handled after that wait. This is so with every
+    handler written in Python. `multiprocessing.Pool.terminate` sends SIGTERM once, and then waits
+    for workers that may be in that very place: end pools with `close` and `join` where you can.
 
     Raises:
         ValueError: Called outside the main thread, where Python cannot install handlers.

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import importlib.util
 import json
+import logging
 import os
 import signal
 import socket
@@ -20,7 +21,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    import logging
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from batchudp_handler.testing.log_receiver import LogReceiver
@@ -76,6 +76,9 @@ class Shop:
             assert "Traceback" not in self.output.read_text(errors="replace")
         except BaseException:
             print(self.output.read_text(errors="replace"))
+            for record in self.log_receiver.records:
+                if record.levelno >= logging.WARNING:
+                    print(logging.Formatter().format(record))
             raise
         finally:
             with contextlib.suppress(ProcessLookupError):

@@ -31,15 +31,33 @@ class LossNote:
         self._told = 0
         self._last = float("-inf")
 
-    def tell(self, lost: Mapping[str, int], now: float, *, is_last: bool = False) -> None:
-        """Write a line if more was lost than has been told, and if it is time for one."""
-        causes = {name: n for name, n in lost.items() if n and name not in ON_PURPOSE}
-        total = sum(causes.values())
-        if total <= self._told or (now < self._last + INTERVAL and not is_last):
-            return
-        self._told, self._last = total, now
-        details = ", ".join(f"{name} {number}" for name, number in sorted(causes.items()))
-        write_note(f"{total} records for {self._target} were lost so far: {details}")
+    def is_due(self, lost: Mapping[str, int], now: float) -> bool:
+        """Whether more was lost than has been told, and it is time for a line."""
+        return now >= self._last + INTERVAL and _total(lost) > self._told
+
+    def tell(self, lost: Mapping[str, int], now: float) -> None:
+        """Write a line if it is due."""
+        if self.is_due(lost, now):
+            self._write(lost, now)
+
+    def tell_last(self, lost: Mapping[str, int], now: float) -> None:
+        """Write a line if more was lost than has been told, since there will be none later."""
+        if _total(lost) > self._told:
+            self._write(lost, now)
+
+    def _write(self, lost: Mapping[str, int], now: float) -> None:
+        causes = sorted(_unwanted(lost).items())
+        self._told, self._last = _total(lost), now
+        details = ", ".join(f"{name} {number}" for name, number in causes)
+        write_note(f"{self._told} records for {self._target} were lost so far: {details}")
+
+
+def _total(lost: Mapping[str, int]) -> int:
+    return sum(_unwanted(lost).values())
+
+
+def _unwanted(lost: Mapping[str, int]) -> dict[str, int]:
+    return {name: number for name, number in lost.items() if number and name not in ON_PURPOSE}
 
 
 def write_note(text: str) -> None:

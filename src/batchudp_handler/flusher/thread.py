@@ -11,6 +11,7 @@ be interrupted at any point by a signal handler that logs. Each wait has a deadl
 
 from __future__ import annotations
 
+import _thread
 import os
 import sys
 import threading
@@ -107,6 +108,7 @@ class Flusher:
         self._owner = threading.Lock()
         self._starting = threading.Lock()
         self._make_lock: Callable[[], threading.Lock] = threading.Lock
+        self._start_aside: Callable[..., object] = _thread.start_new_thread
         self._close_requests: dict[str, Request] = {}  # one at most
         self._flush_requests: deque[Request] = deque()
         self._current_flushes: list[Request] = []
@@ -158,8 +160,10 @@ class Flusher:
     def _start_thread(self) -> bool:
         if not threads_can_run():
             return False
-        # as of now: gevent or eventlet may replace it while the thread lives
+        # as of now: gevent or eventlet may replace them while the thread lives
         self._make_lock = self._room.make_lock = threading.Lock
+        self._start_aside = _thread.start_new_thread
+        self._get_pump().transport.use_present_primitives()
         try:
             thread = threading.Thread(target=self._run, name="batchudp-flusher", daemon=True)
             self._is_running = True
@@ -167,6 +171,11 @@ class Flusher:
         except RuntimeError:  # at interpreter shutdown, in a subinterpreter, or too many threads
             self._is_running = False
         return self._is_running
+
+    def _run_aside(self, function: Callable[[], None]) -> None:
+        if not threads_can_run():
+            raise RuntimeError("threads do not run here")
+        self._start_aside(function, ())
 
     def _wait_for_room(self, has_room: Callable[[], bool]) -> bool:
         if threading.get_ident() == self._thread_ident:
@@ -222,7 +231,7 @@ class Flusher:
         self.is_closed = True
         self._wait_for_owner(request.deadline + GRACE)
         self._send_late()
-        self._note.tell(self._ledger.lost(self.buffer, self._pump), self._clock(), is_last=True)
+        self._note.tell_last(self._ledger.lost(self.buffer, self._pump), self._clock())
 
     def _wait_for_owner(self, deadline: float) -> None:
         """Let whoever is sending finish, so that nothing is on its way when `close` returns."""
@@ -310,9 +319,14 @@ class Flusher:
         self._begin_requests(pump, now)
         pump.turn(now)
         self._finish_requests(pump, self._clock())
-        if self._close_request is None and threading.main_thread().is_alive():
-            # otherwise `close` tells, once, what all was lost
-            self._note.tell(self._ledger.lost(self.buffer, self._pump), now)
+        lost = self._ledger.lost(self.buffer, self._pump)
+        # `is_alive` last: gevent's patch makes it take locks, which is no good on this thread
+        if (
+            self._close_request is None
+            and self._note.is_due(lost, now)
+            and threading.main_thread().is_alive()
+        ):
+            self._note.tell(lost, now)  # otherwise `close` tells, once, what all was lost
 
     def _begin_requests(self, pump: Pump, now: float) -> None:
         if self._close_request is not None:
@@ -486,7 +500,7 @@ class Flusher:
             port,
             fit_path=fit_path,
             resolve_interval=resolve_interval,
-            run_aside=_run_aside,
+            run_aside=self._run_aside,
         )
         sender = self._make_sender(self.settings.sender)
         return self._make_pump(sender, transport, self._make_spooling(sender))
@@ -539,12 +553,6 @@ def threads_can_run() -> bool:
     """
     uwsgi = sys.modules.get("uwsgi")
     return uwsgi is None or bool(getattr(uwsgi, "has_threads", True))
-
-
-def _run_aside(function: Callable[[], None]) -> None:
-    if not threads_can_run():
-        raise RuntimeError("threads do not run here")
-    threading.Thread(target=function, name="batchudp-resolver", daemon=True).start()
 
 
 def _random() -> float:

@@ -11,6 +11,8 @@ import errno
 import select
 import socket
 import sys
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 from batchudp_handler.core.retry import SendFailure
 from batchudp_handler.transport.owned import OwnedSocket
@@ -19,6 +21,10 @@ from batchudp_handler.transport.wakeup import Wakeup
 
 __all__ = ["SendError", "UDPTransport"]
 
+WaitForAny: TypeAlias = Callable[[Mapping[int, int], float | None], None]
+
+POLLIN, POLLOUT = 1, 4
+"""As in `select`, which has them only where it has `poll`."""
 MAX_DATAGRAM_SIZE = 65_507
 SEND_BUFFER_FLOOR = 131_072
 """Bytes; two of the largest datagrams."""
@@ -83,6 +89,7 @@ class UDPTransport:
         self.reconnects = 0
         self._run_aside = run_aside
         self._owned: OwnedSocket | None = None
+        self.use_present_primitives()
         self.retarget(host, port, fit_path=fit_path, resolve_interval=resolve_interval)
 
     def retarget(
@@ -99,6 +106,20 @@ class UDPTransport:
         self._resolved_at = self._resolve_at = self._retry_at = float("-inf")
         self._retry_delay = FIRST_RETRY
         self._disconnect()
+
+    def use_present_primitives(self) -> None:
+        """Make sockets and wait for them by what the standard library offers at this moment.
+
+        gevent and eventlet may replace that while the thread lives. The thread stays what it is,
+        and with the replacements it would make a hub of its own, which fails when the program
+        makes its first one at that moment. To be called where the thread is started.
+        """
+        self._make_socket = socket.socket
+        self._wait_for_any = (
+            _wait_by_poll(select.poll)
+            if hasattr(select, "poll")
+            else (_wait_by_select(select.select))
+        )
 
     # --- opening -------------------------------------------------------------------------------
 
@@ -173,7 +194,7 @@ class UDPTransport:
         self._postpone(now)
 
     def _connected(self, family: int, address: SocketAddress) -> socket.socket:
-        sock = socket.socket(family, socket.SOCK_DGRAM)
+        sock = self._make_socket(family, socket.SOCK_DGRAM)
         try:
             self._prepare(sock, family)
             sock.setblocking(False)
@@ -272,14 +293,14 @@ class UDPTransport:
         """Sleep until woken, until the socket is ready as asked, or until the time is over."""
         if self.wakeup.renew():
             return  # a wake-up may have been lost with the old pair
-        events = (select.POLLIN if readable else 0) | (select.POLLOUT if writable else 0)
-        descriptors = {self.wakeup.fileno(): select.POLLIN}
+        events = (POLLIN if readable else 0) | (POLLOUT if writable else 0)
+        descriptors = {self.wakeup.fileno(): POLLIN}
         if events and self._owned is not None:
             if not self._owned.is_intact():
                 self._disconnect()
                 return
             descriptors[self._owned.socket.fileno()] = events
-        _wait_for_any(descriptors, timeout)
+        self._wait_for_any(descriptors, timeout)
         self.wakeup.clear()
 
     # --- closing -------------------------------------------------------------------------------
@@ -295,15 +316,22 @@ class UDPTransport:
         self.wakeup.close()
 
 
-def _wait_for_any(descriptors: dict[int, int], timeout: float | None) -> None:
-    # looked up at each call: gevent and eventlet replace the one and remove the other
-    make_poll = getattr(select, "poll", None)
-    if make_poll is None:
-        readable = [fd for fd, events in descriptors.items() if events & 1]
-        writable = [fd for fd, events in descriptors.items() if events & 4]
-        select.select(readable, writable, [], timeout)
-        return
-    poll = make_poll()
-    for descriptor, events in descriptors.items():
-        poll.register(descriptor, events)
-    poll.poll(None if timeout is None else max(timeout, 0.0) * 1000)
+def _wait_by_poll(make_poll: Callable[[], Any]) -> WaitForAny:
+    def wait(descriptors: Mapping[int, int], timeout: float | None) -> None:
+        poll = make_poll()
+        for descriptor, events in descriptors.items():
+            poll.register(descriptor, events)
+        poll.poll(None if timeout is None else max(timeout, 0.0) * 1000)
+
+    return wait
+
+
+def _wait_by_select(select_any: Callable[..., object]) -> WaitForAny:
+    """As eventlet has it, which takes `poll` away."""
+
+    def wait(descriptors: Mapping[int, int], timeout: float | None) -> None:
+        readable = [fd for fd, events in descriptors.items() if events & POLLIN]
+        writable = [fd for fd, events in descriptors.items() if events & POLLOUT]
+        select_any(readable, writable, [], timeout)
+
+    return wait
