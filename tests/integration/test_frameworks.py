@@ -238,6 +238,42 @@ def test_green_threads(
     settle(example, case, expected, example.orders())
 
 
+FLUSH_AFTER_PATCH = """
+import importlib, logging, os, sys, time
+from batchudp_handler import BatchUDPHandler
+
+target = os.environ["BATCHUDP_TARGET_HOST"]
+handler = BatchUDPHandler(target, delivery="acknowledged", flush_interval=60.0)
+logging.basicConfig(level=logging.INFO, handlers=[handler])
+log = logging.getLogger("shop")
+log.info("order %d", 0)
+assert handler.flush(60.0)
+if sys.argv[1] == "gevent":
+    from gevent import monkey
+    monkey.patch_all()
+else:
+    import eventlet
+    eventlet.monkey_patch()
+log.info("order %d", 1)
+began = time.monotonic()
+assert handler.flush(60.0)
+log.info("order %d", 2)
+handler.close()
+assert time.monotonic() - began < 30.0
+"""
+
+
+@pytest.mark.parametrize("library", ["gevent", "eventlet"])
+def test_a_flush_after_a_late_patch(
+    shop: Callable[[str], Shop], settle: Callable[..., None], library: str
+) -> None:
+    """The caller learns from the real thread that it is done, and does not wait in vain."""
+    require_module(library)
+    example = shop(library)
+    example.run([PYTHON, "-c", FLUSH_AFTER_PATCH, library])
+    settle(example, f"{library}, flush and close after a late patch", range(3), example.orders())
+
+
 def test_gunicorn_reload(
     shop: Callable[[str], Shop], settle: Callable[..., None], require: Callable[[str], str]
 ) -> None:
