@@ -89,6 +89,8 @@ class Flusher:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings = settings
+        if settings.spool_directory is not None:
+            _spooling()  # not at the first record, which may be a forked child's
         self.buffer = Buffer(
             settings.capacity,
             settings.overflow,
@@ -508,14 +510,13 @@ class Flusher:
     def _make_spooling(self, sender: SenderProtocol) -> Spooling | None:
         if self.settings.spool_directory is None:
             return None
-        from batchudp_handler.flusher.spooling import Spooling  # few programs need it
 
         def make_sender(stream_id: int) -> SenderProtocol:
             # with the size of the path, which is known by now
             settings = replace(self.settings.sender, max_datagram_size=sender.max_datagram_size)
             return self._make_sender(settings, stream_id)
 
-        return Spooling(self.settings.spool_directory, sender, make_sender)
+        return _spooling()(self.settings.spool_directory, sender, make_sender)
 
     def _make_sender(
         self, settings: SenderSettings, stream_id: int | None = None
@@ -553,6 +554,12 @@ def threads_can_run() -> bool:
     """
     uwsgi = sys.modules.get("uwsgi")
     return uwsgi is None or bool(getattr(uwsgi, "has_threads", True))
+
+
+def _spooling() -> type[Spooling]:
+    from batchudp_handler.flusher.spooling import Spooling  # few programs need it
+
+    return Spooling
 
 
 def _random() -> float:
