@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -149,11 +150,6 @@ def test_whatever_is_asked_it_answers_or_hangs_up(receiver: Running, place: str)
 
 def test_clients_are_bounded(receiver: Running, place: str) -> None:
     """With sixteen clients the seventeenth is told so; who says nothing is let go in seconds."""
-    idle = [socket.socket(socket.AF_UNIX) for _ in range(16)]
-    for client in idle:
-        client.connect(place)
-    with pytest.raises(NobodyAnswers, match="too many clients"):
-        ask([place], "health")
 
     def is_answered() -> bool:
         try:
@@ -161,9 +157,32 @@ def test_clients_are_bounded(receiver: Running, place: str) -> None:
         except NobodyAnswers:
             return False
 
-    wait_until(is_answered, "the idle clients to be let go")
-    for client in idle:
-        client.close()
+    with contextlib.ExitStack() as idle:
+        for _ in range(16):
+            idle.enter_context(socket.socket(socket.AF_UNIX)).connect(place)
+        with pytest.raises(NobodyAnswers, match="too many clients"):
+            ask([place], "health")
+        wait_until(is_answered, "the idle clients to be let go")
+
+
+def test_an_answer_that_comes_before_the_question_is_heard(tmp_path: pathlib.Path) -> None:
+    """A receiver with no room for a client says so and hangs up, however soon."""
+    place = str(tmp_path / "control.sock")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(place)
+        server.listen()
+        connect_plainly = socket.socket.connect
+
+        def connect(client: socket.socket, address: str) -> None:
+            connect_plainly(client, address)
+            with server.accept()[0] as accepted:
+                accepted.sendall(b'{"error": "too many clients"}\n')
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(socket.socket, "connect", connect)
+            for question in (lambda: ask([place], "health"), lambda: next(follow([place], {}))):
+                with pytest.raises(NobodyAnswers, match="too many clients"):
+                    question()
 
 
 # --- tap ---------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ def ask(places: Sequence[str], what: str, *, timeout: float = ANSWER_SECONDS) ->
         NobodyAnswers: The text says what is wrong.
     """
     with _connected(places, timeout) as connection, _readable(places):
-        connection.sendall(json.dumps({"get": what}).encode() + b"\n")
+        _say(connection, {"get": what})
         with connection.makefile("rb") as stream:
             return _answer(stream.readline())
 
@@ -42,12 +42,18 @@ def follow(places: Sequence[str], wanted: Mapping[str, object]) -> Iterator[str]
         NobodyAnswers: The text says what is wrong.
     """
     with _connected(places, ANSWER_SECONDS) as connection, _readable(places):
-        connection.sendall(json.dumps({"follow": dict(wanted)}).encode() + b"\n")
+        _say(connection, {"follow": dict(wanted)})
         with connection.makefile("rb") as stream:
             _answer(stream.readline())
             connection.settimeout(None)
             for line in stream:
                 yield line.decode("utf-8", "backslashreplace").rstrip("\n")
+
+
+def _say(connection: socket.socket, wish: Mapping[str, object]) -> None:
+    # a receiver that has too many clients says so and hangs up, perhaps before it is asked
+    with contextlib.suppress(BrokenPipeError):
+        connection.sendall(json.dumps(wish).encode() + b"\n")
 
 
 def _answer(line: bytes) -> dict[str, Any]:
