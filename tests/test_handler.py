@@ -637,8 +637,13 @@ def test_drops_are_told_to_the_receiver(
     logger.info("first")
     collector.wait_for(1)
     wait_until(lambda: handler.stats().sent == 1)
-    for number in range(20):
-        logger.info("n %d", number)
+
+    def is_full() -> bool:  # the flusher may take some, but not as fast as they come
+        for number in range(20):
+            logger.info("n %d", number)
+        return "buffer_full" in handler.stats().dropped
+
+    wait_until(is_full)
     handler.close()
     collector.wait_until(lambda: collector.syncs and collector.syncs[-1][1].closing)
     assert collector.syncs[-1][1].dropped_records == handler.stats().dropped["buffer_full"] > 0

@@ -134,8 +134,10 @@ def _report_for_ever(handlers: list[BatchUDPHandler]) -> None:
 
 def _report(handlers: list[BatchUDPHandler], **more: object) -> None:
     stats = [asdict(each.stats()) for each in handlers]
+    line = json.dumps({"stats": stats, **more}) + "\n"
     with _one_at_a_time:  # the reporter's line must not end up within the last one
-        print(json.dumps({"stats": stats, **more}), flush=True)
+        # `print` locks the stream; an interpreter that ends meanwhile would die of it
+        os.write(sys.stdout.fileno(), line.encode())
 
 
 if __name__ == "__main__":

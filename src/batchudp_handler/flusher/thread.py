@@ -231,9 +231,18 @@ class Flusher:
         elif self._pump is not None or len(self.buffer):
             self._drive(request.deadline, lambda: self.is_closed)
         self.is_closed = True
-        self._wait_for_owner(request.deadline + GRACE)
-        self._send_late()
+        self._finish_late(request.deadline + GRACE)
         self._note.tell_last(self._ledger.lost(self.buffer, self._pump), self._clock())
+
+    def _finish_late(self, deadline: float) -> None:
+        """Send what waits, or let whoever owns the pump by then do it."""
+        self._wait_for_owner(deadline)
+        self._send_late()
+        # left to an owner who came in between: a thread that was started just before the close
+        while len(self.buffer) and not self._is_abandoned and self._clock() < deadline:
+            self._request(0.0).wait(OWNER_CHECK)
+            self._wait_for_owner(deadline)
+            self._send_late()
 
     def _wait_for_owner(self, deadline: float) -> None:
         """Let whoever is sending finish, so that nothing is on its way when `close` returns."""
