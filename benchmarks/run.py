@@ -35,6 +35,7 @@ SUITES = (
     "one_file",
     "bursts",
     "growth",
+    "workers",
     "imports",
     "rest",
 )

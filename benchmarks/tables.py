@@ -96,6 +96,13 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
         Column("receiver_cpu", "receiver, CPU", US),
         Column("delivered", "delivered", "{:.2%}"),
     ),
+    "workers": (
+        Column("output", "into"),
+        Column("workers", "workers", "{:,}"),
+        Column("rate", "records/s", "{:,.0f}"),
+        Column("faster", "times one worker", "{:.2f}"),
+        Column("delivered", "delivered", "{:.2%}"),
+    ),
     "imports": (
         Column("imports", "import"),
         Column("cpu", "ms", US),

@@ -56,3 +56,16 @@ def test_the_page_shows_what_the_results_say():
     pictures = re.findall(r"\{image\} (\S+)", page)
     assert pictures
     assert all((ROOT / "docs" / picture).exists() for picture in pictures)
+
+
+def test_every_number_of_workers_handles_every_record(tmp_path):
+    """The real script with one, two and four workers, into nothing and into a file."""
+    path = tmp_path / "results.json"
+    done = run_python(
+        *("benchmarks/run.py", "--only", "workers", "--records", "12800", "--rounds", "1"),
+        *("--json", str(path)),
+    )
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(path.read_text("utf-8"))["suites"]["workers"]["rows"]
+    assert {row["workers"] for row in rows} == {1, 2, 4}
+    assert [row["delivered"] for row in rows] == [1.0] * 6

@@ -1003,6 +1003,25 @@ def test_challenges_are_limited_per_source_and_in_total() -> None:
     assert 900 <= bench.stats().challenges - before <= 1000
 
 
+def test_an_answered_challenge_does_not_count_against_its_source() -> None:
+    """64 processes of one host find their receiver restarted, and all come back at once."""
+    bench = Bench()
+    for number in range(1, 65):
+        bench.connect(Source(number, acknowledged=True))
+    assert bench.stats().challenges == 64
+    assert bench.stats().refused == {}
+
+
+def test_answers_give_back_no_more_than_was_taken() -> None:
+    """However many streams prove an address, five unanswered challenges are the most at once."""
+    bench = Bench()
+    for number in range(1, 65):
+        bench.connect(Source(number, acknowledged=True))
+    for number in range(100, 200):
+        bench.feed(Source(number, acknowledged=True).sync())
+    assert bench.stats().challenges == 64 + 5
+
+
 def test_the_limits_of_challenges_can_be_set() -> None:
     """For hosts with hundreds of processes."""
     bench = Bench(challenge_limits=ChallengeLimits(per_source=500.0, burst_per_source=100.0))

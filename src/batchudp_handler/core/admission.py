@@ -89,6 +89,10 @@ class TokenBucket:
         self._tokens -= 1
         return True
 
+    def give_back(self) -> None:
+        """Undo one `take`: what was permitted has turned out well."""
+        self._tokens = min(self._burst, self._tokens + 1)
+
 
 class SourceLimiter:
     """One bucket per source.
@@ -112,3 +116,9 @@ class SourceLimiter:
                 del self._buckets[next(iter(self._buckets))]
             bucket = self._buckets[source] = TokenBucket(self._rate, self._burst, now)
         return bucket.take(now)
+
+    def give_back(self, source: str) -> None:
+        """Undo one `take` of the source, unless it has been forgotten."""
+        bucket = self._buckets.get(source)
+        if bucket is not None:
+            bucket.give_back()

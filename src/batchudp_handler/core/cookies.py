@@ -25,7 +25,11 @@ COOKIE_BUCKET = 30.0
 
 @dataclass(frozen=True, slots=True)
 class ChallengeLimits:
-    """How many challenges are sent."""
+    """How many challenges are sent.
+
+    Per source, those that the source answered do not count: many processes of one host, which
+    find their receiver restarted, all get theirs in a few round trips.
+    """
 
     per_second: float = 1000.0
     """To everybody together."""
@@ -80,3 +84,7 @@ class ChallengeLimiter:
         if size < SYNC_SIZE:
             return False
         return self._by_source.take(source_of(address), now) and self._all.take(now)
+
+    def on_proof(self, address: Address) -> None:
+        """A challenge was answered from there: it hurt nobody, and another one may follow."""
+        self._by_source.give_back(source_of(address))

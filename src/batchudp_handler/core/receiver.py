@@ -433,6 +433,7 @@ class ReceiverProtocol:
         self, stream: Stream | None, header: Header, sync: Sync, address: Address
     ) -> Stream:
         """The address is proven: begin a stream, or let it move there."""
+        self._challenge_limiter.on_proof(address)
         if stream is None:
             self._make_room()
             stream = Stream.from_sync(header, address, sync, shared=self._shared, now=self._now)
