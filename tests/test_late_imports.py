@@ -17,6 +17,19 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
+NEVER_FOR_SENDERS = {
+    "batchudp_handler.core.compact_reader",
+    "batchudp_handler.core.receiver",
+    "batchudp_handler.core.stats",
+    "batchudp_handler.receiver",
+}
+NOT_FOR_EVERY_SENDER = {
+    "batchudp_handler.core.acknowledged",
+    "batchudp_handler.core.auth",
+    "batchudp_handler.core.rows",
+    "batchudp_handler.flusher.spooling",
+}
+
 USED = """
 import json, os, sys, logging
 from batchudp_handler import BatchUDPHandler
@@ -76,3 +89,13 @@ def test_a_handler_imports_nothing_after_it_was_made(kind: str, tmp_path: Path) 
     modules = printed(USED, KINDS[kind].replace("FOLDER", str(tmp_path))).splitlines()
 
     assert modules == ["", ""]
+
+
+def test_a_plain_sender_loads_nothing_that_it_does_not_need() -> None:
+    """Decoders, receivers, and deliveries that were not asked for stay on the disk."""
+    code = "import sys, batchudp_handler; batchudp_handler.BatchUDPHandler(); print(*sys.modules)"
+
+    loaded = set(printed(code).split())
+
+    assert "batchudp_handler.handler" in loaded
+    assert loaded & (NEVER_FOR_SENDERS | NOT_FOR_EVERY_SENDER) == set()

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from batchudp_handler.core.auth import Key
     from batchudp_handler.core.batch import JSON
-    from batchudp_handler.core.stats import SenderStats
+    from batchudp_handler.core.sender_stats import SenderStats
 
 __all__ = ["BatchUDPHandler"]
 

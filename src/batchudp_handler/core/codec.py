@@ -6,13 +6,18 @@ compression, the baseline form, and the decoding that tells them apart. Everythi
 
 from __future__ import annotations
 
-import zlib
 from typing import TYPE_CHECKING
 
 from batchudp_handler.core.batch import Batch, BatchHeader
 from batchudp_handler.core.compact import CompactEncoder, encode_compact
 from batchudp_handler.core.compact_reader import decode_compact
-from batchudp_handler.core.compression import Codec, compress, compress_zstd, decompress
+from batchudp_handler.core.compression import (
+    Codec,
+    compress,
+    compress_zstd,
+    decompress,
+    encode_v0,
+)
 from batchudp_handler.core.json_text import loads
 from batchudp_handler.core.rows import decode_rows, encode_rows
 
@@ -31,17 +36,6 @@ __all__ = [
     "encode_rows",
     "encode_v0",
 ]
-
-_MAGIC = b"\xcb\xf2"
-_PLAIN, _ZLIB = b"\x00", b"\x01"
-_ZLIB_LEVEL = 6
-
-
-def encode_v0(payload: bytes, compress: bool) -> bytes:
-    """A payload as a baseline datagram: two magic bytes, a flags byte, and the body."""
-    if compress:
-        return _MAGIC + _ZLIB + zlib.compress(payload, _ZLIB_LEVEL)
-    return _MAGIC + _PLAIN + payload
 
 
 def decode_payload(codec: int, body: bytes, limits: DecodeLimits) -> Batch:

@@ -24,7 +24,7 @@ from batchudp_handler.core.errors import DecodeError, Reason
 if TYPE_CHECKING:
     from batchudp_handler.core.limits import DecodeLimits
 
-__all__ = ["DICTIONARY", "Codec", "compress", "compress_zstd", "decompress"]
+__all__ = ["DICTIONARY", "Codec", "compress", "compress_zstd", "decompress", "encode_v0"]
 
 
 class Codec(IntEnum):
@@ -82,6 +82,9 @@ _NUMBERS_FROM = 1_500
 """A shorter payload is mostly host name, sites and origins, which the dictionary knows."""
 _NUMERIC = b"0123456789,.-[]"
 _SAMPLE = 1_024
+_BASELINE_LEVEL = 6
+_MAGIC = b"\xcb\xf2"
+_PLAIN, _ZLIB = b"\x00", b"\x01"
 _LEAST = 48
 """Shorter payloads never shrink by more than the fields of zlib's own header."""
 
@@ -117,6 +120,13 @@ def _is_mostly_numbers(payload: bytes) -> bool:
     middle = len(payload) // 2
     sample = payload[middle - _SAMPLE // 2 : middle + _SAMPLE // 2]
     return len(sample.translate(None, _NUMERIC)) * 2 <= _SAMPLE
+
+
+def encode_v0(payload: bytes, compress: bool) -> bytes:
+    """A payload as a baseline datagram: two magic bytes, a flags byte, and the body."""
+    if compress:
+        return _MAGIC + _ZLIB + zlib.compress(payload, _BASELINE_LEVEL)
+    return _MAGIC + _PLAIN + payload
 
 
 def compress_zstd(payload: bytes) -> tuple[Codec, bytes]:

@@ -2,15 +2,15 @@
 
 `compact` goes into a datagram with a header, whose codec field says how the body is compressed.
 `json` is a whole datagram by itself: JSON that any reader takes, or JSON behind three bytes where
-compression pays.
+compression pays. Few programs ask for it, so its code is loaded when a sender's settings do.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from batchudp_handler.core.codec import Codec, compress, encode_rows, encode_v0
 from batchudp_handler.core.compact import encode_compact
+from batchudp_handler.core.compression import Codec, compress, encode_v0
 from batchudp_handler.core.splitter import Encoded
 
 if TYPE_CHECKING:
@@ -40,6 +40,8 @@ def _compressed_compact(header: BatchHeader) -> Encoder:
 
 
 def _rows(header: BatchHeader) -> Encoder:
+    from batchudp_handler.core.rows import encode_rows  # see above
+
     def encode(snapshots: Sequence[Snapshot]) -> Encoded:
         payload = encode_rows(snapshots, header)
         return Encoded(Codec.JSON, payload, len(payload))
@@ -48,6 +50,8 @@ def _rows(header: BatchHeader) -> Encoder:
 
 
 def _compressed_rows(header: BatchHeader) -> Encoder:
+    from batchudp_handler.core.rows import encode_rows  # see above
+
     def encode(snapshots: Sequence[Snapshot]) -> Encoded:
         payload = encode_rows(snapshots, header)
         packed = encode_v0(payload, compress=True)

@@ -18,7 +18,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from batchudp_handler.core.acknowledged import AcknowledgedDelivery
 from batchudp_handler.core.batch import BatchHeader
 from batchudp_handler.core.encoders import encoder_for
 from batchudp_handler.core.errors import ConfigError
@@ -33,6 +32,7 @@ from batchudp_handler.core.wire import CHECKSUM, MAX_DATAGRAM
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from batchudp_handler.core.acknowledged import AcknowledgedDelivery
     from batchudp_handler.core.batch import Captured
     from batchudp_handler.core.splitter import Encoder
     from batchudp_handler.core.wire import Header, Seal
@@ -78,6 +78,7 @@ class SenderSettings:
             )
         if self.max_retries < 0:
             raise ConfigError(f"max_retries is 0 or more, not {self.max_retries}")
+        _load(self)
 
 
 class SenderProtocol:
@@ -116,7 +117,7 @@ class SenderProtocol:
         self._acknowledged: AcknowledgedDelivery | None = None
         self._delivery: OneWayDelivery | AcknowledgedDelivery
         if isinstance(self._stream, OutgoingStream) and settings.acknowledged:
-            self._delivery = self._acknowledged = AcknowledgedDelivery(
+            self._delivery = self._acknowledged = _acknowledged_delivery()(
                 self._stream,
                 self._splitter,
                 self.counters,
@@ -377,6 +378,23 @@ class SenderProtocol:
         size = self._delivery.suspected_size
         if size is not None and size < self._size:
             self._use_size(size, now)
+
+
+def _load(settings: SenderSettings) -> None:
+    """Load what few senders need, when the settings are made.
+
+    The machine is made later, perhaps in a forked child, in a signal handler, or while the
+    interpreter ends: no place for the first import of anything.
+    """
+    if settings.acknowledged:
+        _acknowledged_delivery()
+    encoder_for(settings.encoding, settings.header, compress=settings.compress)
+
+
+def _acknowledged_delivery() -> type[AcknowledgedDelivery]:
+    from batchudp_handler.core.acknowledged import AcknowledgedDelivery  # see `_load`
+
+    return AcknowledgedDelivery
 
 
 def _encoder(settings: SenderSettings) -> Encoder:

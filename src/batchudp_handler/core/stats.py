@@ -11,9 +11,10 @@ Frozen snapshots of counters. Records are the unit unless a name says otherwise 
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
+
+from batchudp_handler.core.sender_stats import Distribution, Samples, SenderStats
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,138 +23,6 @@ __all__ = ["Address", "Distribution", "ReceiverStats", "Samples", "SenderStats",
 
 Address: TypeAlias = "tuple[str | int, ...] | str"
 """Where a datagram came from: what `recvfrom` says, or a name for it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Distribution:
-    """Count and mean of everything seen, median and 95th percentile of the recent part."""
-
-    count: int = 0
-    """How many were seen, ever."""
-    mean: float = 0.0
-    """Of all that were seen."""
-    p50: float = 0.0
-    """The median of the latest."""
-    p95: float = 0.0
-    """The 95th percentile of the latest."""
-
-
-class Samples:
-    """Collects numbers in bounded memory.
-
-    Count and sum are kept for ever, the values themselves only for the latest `size` samples: a
-    ring instead of a random reservoir, because the core draws no random numbers and because the
-    recent past is what an operator asks about.
-    """
-
-    __slots__ = ("_count", "_recent", "_sum")
-
-    def __init__(self, size: int = 512) -> None:
-        self._recent: deque[float] = deque(maxlen=size)
-        self._count = 0
-        self._sum = 0.0
-
-    def add(self, value: float) -> None:
-        """Take one sample."""
-        self._recent.append(value)
-        self._count += 1
-        self._sum += value
-
-    def distribution(self) -> Distribution:
-        """Summarise; safe to call while another thread adds."""
-        values = sorted(self._recent.copy())
-        if not values:
-            return Distribution()
-        mean = self._sum / self._count
-        return Distribution(self._count, mean, _quantile(values, 0.50), _quantile(values, 0.95))
-
-
-def _quantile(values: list[float], share: float) -> float:
-    """Interpolate linearly between the two nearest of the sorted values."""
-    position = (len(values) - 1) * share
-    below = int(position)
-    above = min(below + 1, len(values) - 1)
-    return values[below] + (values[above] - values[below]) * (position - below)
-
-
-@dataclass(frozen=True, slots=True)
-class SenderStats:
-    """The state of one handler's sending side."""
-
-    # identity S, in records
-    accepted: int = 0
-    """Records that the handler took: everything else here is what became of them."""
-    adopted: int = 0
-    """Of those: found in the spool of a process that is gone."""
-    sent: int = 0
-    """One-way: given to the socket without an error."""
-    confirmed: int = 0
-    """Acknowledged: the receiver's handlers have returned."""
-    rejected_by_receiver: int = 0
-    """Acknowledged: arrived, and could not be decoded there."""
-    unconfirmed: int = 0
-    """Given up at close with the fate unknown."""
-    waiting: int = 0
-    """In the buffer, not yet encoded."""
-    retained: int = 0
-    """Sealed, kept until confirmed (or, one-way, until sent)."""
-    spooled: int = 0
-    """On disk, while no receiver answers."""
-    dropped: Mapping[str, int] = field(default_factory=dict)
-    """By cause."""
-
-    # volume
-    datagrams_sent: int = 0
-    """Of every kind, repetitions included."""
-    bytes_sent: int = 0
-    """In those datagrams, headers included."""
-    bytes_raw: int = 0
-    """Payloads before compression."""
-    batches: int = 0
-    """Encoded, each into one or more datagrams."""
-    flushes: Mapping[str, int] = field(default_factory=dict)
-    """By trigger: size, time, level, first, flush, close."""
-    trigger_ratio: Mapping[str, float] = field(default_factory=dict)
-    """Each trigger's share of all flushes."""
-    batch_size: Distribution = field(default_factory=Distribution)
-    """Records taken by a flush."""
-    send_time: Distribution = field(default_factory=Distribution)
-    """Seconds from draining a batch to its last datagram's being sent."""
-
-    # trouble
-    send_errors: Mapping[str, int] = field(default_factory=dict)
-    """By errno name."""
-    retries: int = 0
-    """Sends that were tried again after an error."""
-    truncated: int = 0
-    """Records above the size limit that were shortened, with a mark."""
-    fragmented: int = 0
-    """Records that took several datagrams."""
-    resolves: int = 0
-    """Look-ups of the receiver's name."""
-    reconnects: int = 0
-    """New sockets."""
-
-    # acknowledged delivery
-    rtt: float | None = None
-    """Smoothed round trip in seconds; None until measured."""
-    retransmissions: int = 0
-    """Datagrams sent again because no ack came."""
-    in_flight: int = 0
-    """Bytes."""
-    congestion_window: int = 0
-    """Bytes."""
-    resent_to_new_receiver: int = 0
-    """The most copies that restarts of the receiver can have caused."""
-    resealed: int = 0
-    """Records sealed again for a smaller path."""
-
-    uptime: float = 0.0
-    """Seconds since the flusher started."""
-    stream_id: int = 0
-    """The number by which the receiver knows this stream."""
-    max_datagram_size: int = 0
-    """Bytes; what is used now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from batchudp_handler.core.sender_counters import SenderCounters
-from batchudp_handler.core.stats import SenderStats
+from batchudp_handler.core.sender_stats import SenderStats
 
 if TYPE_CHECKING:
     from batchudp_handler.core.buffer import Buffer

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from batchudp_handler.core.buffer import NEVER
 from batchudp_handler.core.retry import SendFailure
 from batchudp_handler.core.segment import header_fields
-from batchudp_handler.core.stats import Samples
+from batchudp_handler.core.sender_stats import Samples
 from batchudp_handler.core.triggers import Schedule, Trigger
 from batchudp_handler.transport import SendError
 

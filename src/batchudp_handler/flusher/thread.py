@@ -33,7 +33,7 @@ from batchudp_handler.transport import UDPTransport
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from batchudp_handler.core.stats import SenderStats
+    from batchudp_handler.core.sender_stats import SenderStats
     from batchudp_handler.flusher.spooling import Spooling
 
 __all__ = ["Flusher", "FlusherSettings"]
