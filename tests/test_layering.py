@@ -45,30 +45,31 @@ FORBIDDEN_IN_CORE = frozenset(
 MAY_USE_LOGGING = {"core.snapshot"}
 """The one room of the core that knows what a LogRecord looks like."""
 
-LIBRARY = frozenset({"", "core", "config", "settings", "handler", "receiver", "signals"})
+LIBRARY = frozenset({"", "core", "config", "settings", "handler", "receiver", "signals", "waits"})
 """What a program of ours may use, as any other program may."""
 
 MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "core": frozenset(),
+    "waits": frozenset(),
     # settings
     "settings": frozenset({"core"}),
     "config": frozenset({"core", "settings"}),
     # the sending shell
     "fork": frozenset(),
     "signals": frozenset({"fork"}),
-    "transport": frozenset({"core"}),
+    "transport": frozenset({"core", "waits"}),
     "spool": frozenset({"core"}),
-    "flusher": frozenset({"core", "transport", "spool"}),
+    "flusher": frozenset({"core", "transport", "spool", "waits"}),
     "handler": frozenset(
         {"core", "config", "settings", "fork", "keys", "transport", "spool", "flusher"}
     ),
     # the receiving shell
     "keys": frozenset({"core"}),
-    "receiver": frozenset({"core", "config", "settings", "keys"}),
+    "receiver": frozenset({"core", "config", "settings", "keys", "waits"}),
     # the ways past one machine
-    "engines": frozenset({"core", "config", "receiver"}),
+    "engines": frozenset({"core", "config", "receiver", "waits"}),
     # what an operator looks through
-    "control": frozenset({"core", "receiver", "console"}),
+    "control": frozenset({"core", "receiver", "console", "waits"}),
     # what people start
     "": frozenset({"core", "config", "handler", "receiver", "signals"}),
     "testing": LIBRARY,
@@ -91,7 +92,7 @@ ONLY_IN: Mapping[str, frozenset[str]] = {
     "socket": frozenset({"transport", "receiver", "control", "testing", "cli"}),
     "selectors": frozenset({"transport", "receiver", "control", "testing"}),
     "threading": frozenset(
-        {"flusher", "handler", "receiver", "engines", "control", "testing", "cli"}
+        {"flusher", "handler", "receiver", "engines", "control", "testing", "cli", "waits"}
     ),
 }
 """Who owns a socket or a thread."""
@@ -292,3 +293,88 @@ def test_a_module_says_what_it_is_for(module: Module) -> None:
     """A module's first lines say what is in it, as a statement or as the question it answers."""
     docstring = ast.get_docstring(module.tree) or ""
     assert docstring.partition("\n\n")[0], "no docstring"
+
+
+# --- waits -------------------------------------------------------------------------------------
+
+WAITS = frozenset({"acquire", "join", "poll", "select", "settimeout", "sleep", "wait", "wait_for"})
+"""Methods and functions of the standard library that take a time, and raise if it is too long."""
+
+CLAMPS = frozenset({"clamped", "milliseconds"})
+"""What makes any time one that they take."""
+
+OWN_WAITS = frozenset(
+    {
+        "request.wait",
+        "gate.wait",
+        "transport.wait",
+        "pump.sleep",
+        "pump.transport.wait",
+        "self.transport.wait",
+        "self._request(0.0).wait",
+        "self._room.wait",
+        "self._wait_for_any",
+        "self._socket.wait",
+    }
+)
+"""Our own, which go through `waits` further down."""
+
+ANY_TIME = frozenset({"os.path.join", "asyncio.sleep", "asyncio.wait", "asyncio.wait_for"})
+"""Of the same name, and no wait; or a wait of asyncio, which clamps by itself."""
+
+
+def unclamped_waits(module: Module) -> list[str]:
+    """The calls that wait for a time which nobody has clamped."""
+    return [
+        ast.unparse(node)
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Call) and _is_wait(node) and not all(map(_is_short, _times(node)))
+    ]
+
+
+def _is_wait(call: ast.Call) -> bool:
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+    name = call.func.id if isinstance(call.func, ast.Name) else name
+    text = isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Constant)
+    return name in WAITS and not text and ast.unparse(call.func) not in OWN_WAITS | ANY_TIME
+
+
+def _times(call: ast.Call) -> Iterator[ast.expr]:
+    """The arguments that may be times: the last by place, and those that say so."""
+    yield from call.args[-1:]
+    yield from (word.value for word in call.keywords if word.arg == "timeout")
+
+
+def _is_short(time: ast.expr) -> bool:
+    """Whether a time is written down here, named as a constant, clamped, or a piece of one."""
+    if isinstance(time, ast.Call):
+        return isinstance(time.func, ast.Name) and time.func.id in CLAMPS
+    name = time.id if isinstance(time, ast.Name) else ""
+    name = time.attr if isinstance(time, ast.Attribute) else name
+    if isinstance(time, ast.IfExp):
+        return _is_short(time.body) and _is_short(time.orelse)
+    return isinstance(time, ast.Constant) or name.isupper() or name == "piece"
+
+
+@pytest.mark.parametrize("module", modules().values(), ids=by_name)
+def test_nothing_waits_for_a_time_that_may_be_too_long(module: Module) -> None:
+    """Only `waits` calls what waits with a time that came from somewhere else."""
+    assert module.name == "waits" or unclamped_waits(module) == []
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "event.wait(timeout)",
+        "lock.acquire(timeout=left)",
+        "self._thread.join(patience)",
+        "poll.poll(int(seconds * 1000))",
+        "time.sleep(delay)",
+        "sock.settimeout(left)",
+        "select.select([a], [], [], timeout)",
+        "wait([a, b], self._patience())",
+    ],
+)
+def test_a_wait_without_a_bound_would_be_noticed(call: str) -> None:
+    """Each of these raises `OverflowError` for some time that a setting may have."""
+    assert unclamped_waits(Module("flusher.thread", ast.parse(call))) == [call]

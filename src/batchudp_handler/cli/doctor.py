@@ -34,6 +34,7 @@ from batchudp_handler.core.wire import (
     parse,
 )
 from batchudp_handler.keys import load_keys
+from batchudp_handler.waits import clamped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -158,7 +159,7 @@ class Line:
         try:
             self._socket.send(datagram)
             while (left := asked + patience - time.monotonic()) > 0:
-                self._socket.settimeout(left)
+                self._socket.settimeout(clamped(left))
                 answer = self._challenge(self._socket.recv(MAX_DATAGRAM), stream_id)
                 if answer is not None:
                     return time.monotonic() - asked, answer

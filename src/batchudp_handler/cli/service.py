@@ -44,6 +44,7 @@ from batchudp_handler.settings import (
     seconds,
     setting,
 )
+from batchudp_handler.waits import until
 
 if TYPE_CHECKING:
     import socket
@@ -228,7 +229,7 @@ class Service:
     def _report(self) -> None:
         interval = self._script.stats_interval or None
         while True:
-            self._report_now.wait(interval)
+            until(self._report_now.wait, interval)
             self._report_now.clear()
             if self._has_ended:
                 return

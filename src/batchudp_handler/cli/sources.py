@@ -14,6 +14,8 @@ import sys
 import time
 from typing import IO, TYPE_CHECKING
 
+from batchudp_handler.waits import sleep_for
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -47,7 +49,7 @@ class Pace:
         self._next_step += self._per_step / self._rate
         delay = self._next_step - time.monotonic()
         if delay > 0:
-            time.sleep(delay)
+            sleep_for(delay)
         else:
             self._next_step -= delay  # time lost is not made up for in a burst
 

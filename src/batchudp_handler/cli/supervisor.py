@@ -36,6 +36,7 @@ from batchudp_handler.cli.worker import SIGNALS
 from batchudp_handler.receiver.group import steer_by_stream
 from batchudp_handler.receiver.receive_socket import address_text
 from batchudp_handler.receiver.totals import total
+from batchudp_handler.waits import clamped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -165,7 +166,7 @@ class Supervisor:
     def _turn(self) -> None:
         """Wait for a signal, a word of a worker, the end of one, or the time for something."""
         links = {slot.link: slot for slot in self._slots if slot.link is not None}
-        for ready in wait([self._woken, *links], self._patience()):
+        for ready in wait([self._woken, *links], clamped(self._patience())):
             if ready is self._woken:
                 for number in self._woken.recv(4096):
                     self._on_signal(number)

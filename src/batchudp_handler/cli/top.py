@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from batchudp_handler.cli.live import PROGRAM, places
 from batchudp_handler.console import escape
 from batchudp_handler.control.client import NobodyAnswers, ask
 from batchudp_handler.receiver.receive_socket import address_text
+from batchudp_handler.waits import sleep_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -100,7 +100,7 @@ def top(namespace: argparse.Namespace, environ: Mapping[str, str]) -> int:
 def _tables(where: Sequence[str], interval: float) -> Iterator[tuple[str, list[Row]]]:
     before = ask(where, "stats")
     while True:
-        time.sleep(interval)
+        sleep_for(interval)
         after = ask(where, "stats")
         yield _title(before, after), rows(before, after)
         before = after

@@ -11,6 +11,8 @@ import json
 import socket
 from typing import TYPE_CHECKING, Any
 
+from batchudp_handler.waits import clamped
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -69,7 +71,7 @@ def _connected(places: Sequence[str], timeout: float) -> socket.socket:
     problems = []
     for path in places:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.settimeout(timeout)
+        connection.settimeout(clamped(timeout))
         try:
             connection.connect(path)
         except OSError as error:

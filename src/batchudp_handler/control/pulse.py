@@ -10,6 +10,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from batchudp_handler.waits import until
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -80,5 +82,5 @@ class Pulse:
 
     def _run(self) -> None:
         self.beat()
-        while not self._has_ended.wait(self._interval):
+        while not until(self._has_ended.wait, self._interval):
             self.beat()

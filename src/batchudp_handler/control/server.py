@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 
 from batchudp_handler.console import JSONFormatter
 from batchudp_handler.control.tap import RecordFilter, Tap
+from batchudp_handler.waits import clamped
 
 if TYPE_CHECKING:
     import logging
@@ -115,7 +116,7 @@ class ControlServer:
 
     def _run(self) -> None:
         while not self._is_closing:
-            for key, events in self._selector.select(self._patience()):
+            for key, events in self._selector.select(clamped(self._patience())):
                 if key.fileobj is self._listener:
                     self._accept()
                 elif key.fileobj is self._woken:

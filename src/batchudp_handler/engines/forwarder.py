@@ -23,6 +23,7 @@ from batchudp_handler.engines.client import CONNECT_DELAY, ENGINE_ERRORS, Connec
 from batchudp_handler.engines.message import message_from_batch
 from batchudp_handler.engines.target import RETRY_HORIZON
 from batchudp_handler.receiver.receive_socket import address_text
+from batchudp_handler.waits import join_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -112,8 +113,7 @@ class NatsForwarder:
         """Let it publish what waits; False: it did not in time, and senders keep the rest."""
         self._is_finishing = True
         self._runner.call(self._arrived.set)
-        self._runner.thread.join(timeout)
-        if not self._runner.thread.is_alive():
+        if join_thread(self._runner.thread, timeout):
             return True
         self._runner.call(self._cancel)
         self._runner.thread.join(1.0)

@@ -15,6 +15,7 @@ from nats.js.api import ConsumerConfig
 from batchudp_handler.core.errors import DecodeError
 from batchudp_handler.engines.client import CONNECT_DELAY, ENGINE_ERRORS, Connection, LoopThread
 from batchudp_handler.engines.message import batch_from_message
+from batchudp_handler.waits import join_thread, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -91,13 +92,12 @@ class NatsSource:
 
     def wait_until_ready(self, timeout: float) -> bool:
         """Wait until it takes messages; False if it does not in time."""
-        return self._ready.wait(timeout)
+        return until(self._ready.wait, timeout)
 
     def stop(self, timeout: float) -> bool:
         """Take no more, and wait until what was taken is confirmed; False: not in time."""
         self._is_stopping = True
-        self._runner.thread.join(timeout)
-        return not self._runner.thread.is_alive()
+        return join_thread(self._runner.thread, timeout)
 
     def on_handled(
         self, batch: BatchReceived, delivered: int, rejected: Mapping[str, int]

@@ -14,6 +14,8 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
+from batchudp_handler.waits import until
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from threading import Lock
@@ -45,7 +47,7 @@ class Request:
 
     def wait(self, seconds: float) -> bool:
         """Wait until it is finished; True if it was granted. Any number of callers may."""
-        if self._gate.acquire(timeout=max(seconds, 0.0)):
+        if until(lambda piece: self._gate.acquire(timeout=piece), seconds):
             self._gate.release()
         return self.is_granted
 

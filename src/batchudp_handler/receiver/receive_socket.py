@@ -19,6 +19,8 @@ import stat
 import struct
 from typing import TYPE_CHECKING
 
+from batchudp_handler.waits import milliseconds
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, MutableMapping
 
@@ -123,8 +125,7 @@ class ReceiveSocket:
 
     def wait(self, timeout: float | None) -> None:
         """Until there is something to read, somebody calls `wake`, or the time is up."""
-        milliseconds = None if timeout is None else max(0, int(timeout * 1000 + 0.999))
-        for descriptor, _ in self._poll.poll(milliseconds):
+        for descriptor, _ in self._poll.poll(milliseconds(timeout)):
             if descriptor == self._woken.fileno():
                 with contextlib.suppress(BlockingIOError):
                     self._woken.recv(4096)

@@ -18,6 +18,7 @@ from batchudp_handler.core.events import BatchReceived
 from batchudp_handler.core.snapshot import records
 from batchudp_handler.receiver.diagnostics import ReceiveFailed
 from batchudp_handler.receiver.receive_socket import address_text
+from batchudp_handler.waits import join_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -129,8 +130,7 @@ class ReceiveWorker:
     def finish(self, timeout: float) -> bool:
         """Let it finish what waits; False: it did not in time, and stops after this batch."""
         self._work.put(None)
-        self._thread.join(timeout)
-        self._is_abandoned = self._thread.is_alive()
+        self._is_abandoned = not join_thread(self._thread, timeout)
         return not self._is_abandoned
 
     def tell(self, events: Sequence[Work], *, closing: bool = False) -> None:

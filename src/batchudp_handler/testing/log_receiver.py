@@ -14,6 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any, Self
 
 from batchudp_handler import BatchUDPHandler, BatchUDPReceiver
+from batchudp_handler.waits import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -198,7 +199,7 @@ class _Collector(logging.Handler):
     def wait_until(self, condition: Callable[[], bool], timeout: float) -> bool:
         """Wait for something to become true of the records; it is asked with the lock held."""
         with self._changed:
-            return self._changed.wait_for(condition, timeout)
+            return until(lambda piece: self._changed.wait_for(condition, piece), timeout)
 
 
 class _Entrance(logging.Logger):

@@ -18,6 +18,7 @@ from batchudp_handler.core.retry import SendFailure
 from batchudp_handler.transport.owned import OwnedSocket
 from batchudp_handler.transport.resolver import Address, Resolver, RunAside, SocketAddress
 from batchudp_handler.transport.wakeup import Wakeup
+from batchudp_handler.waits import clamped, milliseconds
 
 __all__ = ["SendError", "UDPTransport"]
 
@@ -321,7 +322,7 @@ def _wait_by_poll(make_poll: Callable[[], Any]) -> WaitForAny:
         poll = make_poll()
         for descriptor, events in descriptors.items():
             poll.register(descriptor, events)
-        poll.poll(None if timeout is None else max(timeout, 0.0) * 1000)
+        poll.poll(milliseconds(timeout))
 
     return wait
 
@@ -332,6 +333,6 @@ def _wait_by_select(select_any: Callable[..., object]) -> WaitForAny:
     def wait(descriptors: Mapping[int, int], timeout: float | None) -> None:
         readable = [fd for fd, events in descriptors.items() if events & POLLIN]
         writable = [fd for fd, events in descriptors.items() if events & POLLOUT]
-        select_any(readable, writable, [], timeout)
+        select_any(readable, writable, [], clamped(timeout))
 
     return wait

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from batchudp_handler.testing.faultproxy.link import Faults
 from batchudp_handler.testing.faultproxy.scenario import FaultyPath, Phase, Scenario
+from batchudp_handler.waits import clamped
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -130,7 +131,7 @@ class FaultProxy:
     def serve_forever(self) -> None:
         """Run in the calling thread until `shutdown` is called."""
         while not self._stopping:
-            for key, _ in self._selector.select(self._wait_time()):
+            for key, _ in self._selector.select(clamped(self._wait_time())):
                 self._read(key.fileobj, key.data)
             with self._state:
                 self._forward(time.monotonic())
