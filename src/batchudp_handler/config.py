@@ -19,6 +19,7 @@ from batchudp_handler.settings import (
     FIELDS,
     HOST,
     LEVEL,
+    MANY,
     NETWORKS,
     PATH,
     PATHS,
@@ -46,6 +47,8 @@ MAX_DATAGRAM_SIZE = 65_507
 """Largest UDP payload over IPv4: 65,535 less an IP header of 20 and a UDP header of 8."""
 MIN_DATAGRAM_SIZE = 512
 """Header, checksum, key overhead and a useful amount of payload fit; IPv4 carries it anywhere."""
+MAX_QUEUE_SIZE = 1 << 40
+"""1 TiB: more than any machine has for this, and within every counter."""
 MAX_UNIX_PATH = 107
 """``sun_path`` holds 108 bytes with the closing zero."""
 
@@ -113,7 +116,7 @@ class HandlerConfig:
     )
     level: int = setting(logging.NOTSET, LEVEL, "records below this level are not shipped")
     batch_size: int = setting(
-        10, integer(1), "waiting records that trigger a flush; a flush takes all", plain=True
+        10, integer(1, MANY), "waiting records that trigger a flush; a flush takes all", plain=True
     )
     flush_interval: float = setting(
         5.0,
@@ -125,7 +128,7 @@ class HandlerConfig:
     flush_level: int | None = setting(
         logging.ERROR, optional(LEVEL), "a record at or above this level flushes at once"
     )
-    capacity: int = setting(10_000, integer(1), "records that may wait")
+    capacity: int = setting(10_000, integer(1, MANY), "records that may wait")
     overflow: str = setting(
         "drop_oldest",
         choice("drop_oldest", "drop_newest", "block"),
@@ -152,7 +155,9 @@ class HandlerConfig:
         optional(integer(MIN_DATAGRAM_SIZE, MAX_DATAGRAM_SIZE, "BYTES")),
         "largest datagram sent; None: what the path carries",
     )
-    max_retries: int = setting(3, integer(0), "attempts after a failed send", plain=True)
+    max_retries: int = setting(
+        3, integer(0, 1_000_000), "attempts after a failed send", plain=True
+    )
     delivery: str = setting(
         "one_way", choice("one_way", "acknowledged"), "whether the receiver confirms batches"
     )
@@ -243,7 +248,7 @@ class ReceiverConfig:
     )
     queue_size: int = setting(
         16_777_216,
-        integer(65_536, metavar="BYTES"),
+        integer(65_536, MAX_QUEUE_SIZE, "BYTES"),
         "bytes of batches that may wait for handlers",
     )
     logger_prefix: str = setting(

@@ -1,4 +1,4 @@
-"""What may a setting hold, and by which names is it given?
+"""The settings: what each may hold, and the names by which it is given.
 
 A config class declares each field once with ``setting(...)``. That declaration feeds everything
 else: the keyword of the constructor, the environment names, the flag and its help, the key of
@@ -13,19 +13,30 @@ from __future__ import annotations
 import json
 import logging
 import math
+import operator
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, field, fields
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from batchudp_handler.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import SupportsIndex
 
 ENVIRONMENT_PREFIX = "BATCHUDP_"
 
 C = TypeVar("C")
+
+MANY = 1_000_000_000
+"""More records than any memory holds: the bound of settings that count them."""
+LOWEST_RATE, HIGHEST_RATE = 0.001, 1_000_000_000.0
+"""Per second. A lower one is no rate but a stop, and above a thousand millions nothing is held."""
+SHOWN_CHARACTERS = 120
+"""Of a value that was refused."""
+HIGHEST_LEVEL = 2**63 - 1
+"""`sys.maxsize` on most machines, which programs use for "none at all"."""
 
 
 # --- kinds of values ---------------------------------------------------------------------------
@@ -53,48 +64,98 @@ def optional(kind: Kind) -> Kind:
     return Kind(f"{kind.allowed}, or None", convert, kind.metavar, kind.choices)
 
 
-def integer(low: int, high: int | None = None, metavar: str = "N") -> Kind:
-    """A whole number in a span; text and underscores are fine, fractions are not."""
+def _number(value: object) -> Any:
+    """What a value is as a number, exactly.
+
+    A number is an `int` or a `float`, or what Python's own `numbers` counts as one, as `Decimal`,
+    `Fraction` and the scalars of numpy are. A truth value is none, nor are bytes, nor a time with
+    a unit of its own (`timedelta`, `numpy.timedelta64`). Text is read as Python reads it, so
+    spaces around it and underscores in it are fine, and units are not.
+    """
+    if isinstance(value, bool):
+        raise TypeError
+    if isinstance(value, (int, float)):
+        return value
+    from numbers import Integral, Number  # few programs give anything else
+
+    if not isinstance(value, Number):
+        raise TypeError
+    return operator.index(cast("SupportsIndex", value)) if isinstance(value, Integral) else value
+
+
+def integer(low: int, high: int, metavar: str = "N") -> Kind:
+    """A whole number in a span; a fraction is refused, never rounded."""
 
     def convert(value: object) -> int:
-        if isinstance(value, (bool, float)):
-            raise TypeError
-        number = int(value)  # type: ignore[call-overload]  # int() itself refuses what it cannot take
-        if number < low or (high is not None and number > high):
+        number = int(value) if isinstance(value, str) else _number(value)
+        # compared before it is converted: 10**9 digits are as easily said as three
+        if not low <= number <= high or int(number) != number:
             raise ValueError
         return int(number)
 
-    span = f"of at least {low}" if high is None else f"from {low} to {high}"
-    return Kind(f"a whole number {span}", convert, metavar)
+    return Kind(f"a whole number from {low} to {high}", convert, metavar)
+
+
+def _finite(value: object) -> float:
+    number = float(value if isinstance(value, str) else _number(value))
+    if not math.isfinite(number):
+        raise ValueError
+    return number + 0.0  # -0.0 is 0.0
 
 
 def seconds(*, zero: bool) -> Kind:
-    """A time, in which 0 may be refused."""
+    """A time, in which 0 may be refused; none is too long (see `waits`)."""
 
     def convert(value: object) -> float:
-        if isinstance(value, bool):
-            raise TypeError
-        number = float(value)  # type: ignore[arg-type]  # float() itself refuses what it cannot take
-        if not math.isfinite(number) or number < 0 or (number == 0 and not zero):
+        number = _finite(value)
+        if number < 0 or (number == 0 and not zero):
             raise ValueError
         return number
 
-    words = "a number of at least 0" if zero else "a number above 0"
+    words = "a finite number of at least 0" if zero else "a finite number above 0"
     return Kind(words, convert, "SECONDS")
 
 
 def rate(*, zero: bool) -> Kind:
-    """A number per second, in which 0 may be refused."""
-    return Kind(seconds(zero=zero).allowed, seconds(zero=zero).convert, "RATE")
+    """A number per second, in which 0 may stand for something of its own."""
+
+    def convert(value: object) -> float:
+        number = _finite(value)
+        if not (LOWEST_RATE <= number <= HIGHEST_RATE or (zero and number == 0)):
+            raise ValueError
+        return number
+
+    span = f"from {LOWEST_RATE:g} to {HIGHEST_RATE:.0f}"
+    return Kind(f"{'0, or ' if zero else ''}a number {span}", convert, "RATE")
+
+
+def timeout(value: object, name: str = "timeout") -> float | None:
+    """The `timeout` of a method: seconds, infinity included, or None; below 0 is 0.
+
+    Raises:
+        ConfigError: It is no number, or not one at all (NaN); a ``ValueError``.
+    """
+    if value is None:
+        return None
+    try:
+        number = float(value if isinstance(value, str) else _number(value))
+        if math.isnan(number):
+            raise ValueError
+    except Exception:  # noqa: BLE001  # whatever an object answers that is asked for a number
+        message = (
+            f"{name} must be a number of seconds (inf: without end) or None, not {_shown(value)}"
+        )
+        raise ConfigError(message) from None
+    return max(number, 0.0)
 
 
 def choice(*choices: str) -> Kind:
     """One of several words."""
 
     def convert(value: object) -> str:
-        if value not in choices:
-            raise ValueError
-        return str(value)
+        if not isinstance(value, str):
+            raise TypeError
+        return choices[choices.index(value)]
 
     words = " or ".join(repr(choice) for choice in choices)
     return Kind(words, convert, "|".join(choices), choices)
@@ -131,18 +192,16 @@ def _convert_host(value: object) -> str:
     return host
 
 
+_LEVEL_NUMBER = integer(0, HIGHEST_LEVEL)
+
+
 def _convert_level(value: object) -> int:
     """A level number, or a name that ``logging`` knows at this moment."""
-    if isinstance(value, bool):
-        raise TypeError
     if isinstance(value, str) and not value.strip().isdigit():
         name = value.strip()
         known = logging.getLevelNamesMapping()
-        return known[name] if name in known else known[name.upper()]
-    number = int(value)  # type: ignore[call-overload]  # int() itself refuses what it cannot take
-    if isinstance(value, float) or number < 0:
-        raise ValueError
-    return int(number)
+        value = known[name] if name in known else known[name.upper()]
+    return cast("int", _LEVEL_NUMBER.convert(value))
 
 
 _FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
@@ -159,8 +218,8 @@ def _convert_fields(value: object) -> dict[str, object]:
     copy = dict(value)
     if not all(isinstance(name, str) and _FIELD_NAME.fullmatch(name) for name in copy):
         raise ValueError
-    json.dumps(copy, allow_nan=False)  # raises TypeError or ValueError for what JSON cannot hold
-    return copy
+    # raises for what JSON cannot hold; and what is nested must not change later
+    return cast("dict[str, object]", json.loads(json.dumps(copy, allow_nan=False)))
 
 
 def _fields_from_text(text: str) -> object:
@@ -200,7 +259,9 @@ HOST = Kind("a host name, an address, 'host:port' or 'unix:///path'", _convert_h
 SWITCH = Kind("true or false", _convert_switch, "", is_switch=True)
 TEXT = Kind("text", _convert_text, "TEXT")
 PATH = Kind("a path", _convert_path, "PATH")
-LEVEL = Kind("a level number or the name of a level", _convert_level, "LEVEL")
+LEVEL = Kind(
+    f"a level number from 0 to {HIGHEST_LEVEL}, or the name of a level", _convert_level, "LEVEL"
+)
 FIELDS = Kind(
     "a mapping of names to JSON values, or text like 'service=web,zone=b'",
     _convert_fields,
@@ -209,6 +270,15 @@ FIELDS = Kind(
 NETWORK = Kind("a network", _convert_network, "NETWORK")
 NETWORKS = _list_of(NETWORK, "networks such as '10.0.0.0/8', with commas between them")
 PATHS = _list_of(PATH, "paths, with commas between them")
+
+
+def _shown(value: object) -> str:
+    """A value in an error text; some cannot be shown, and some should not be in full."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001  # a number of over 4,300 digits, or an object of the user's
+        return f"this {type(value).__name__}"
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."
 
 
 # --- the table ---------------------------------------------------------------------------------
@@ -240,8 +310,8 @@ class Setting(NamedTuple):
         """The value in its own type; ``ConfigError`` says what is allowed."""
         try:
             return self.kind.convert(value)
-        except (ValueError, TypeError, KeyError, OverflowError):
-            shown = "the value given" if self.secret else repr(value)
+        except Exception:  # noqa: BLE001  # whatever an object answers that is asked to convert itself
+            shown = "the value given" if self.secret else _shown(value)
             message = f"{self.name} must be {self.kind.allowed}, not {shown}"
             raise ConfigError(message) from None
 

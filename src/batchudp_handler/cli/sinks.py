@@ -40,7 +40,7 @@ class OutputConfig:
 
     output: str | None = setting(None, optional(PATH), "append records to this file")
     max_bytes: int = setting(
-        0, integer(0, metavar="BYTES"), "rotate the file before it grows beyond this; 0: never"
+        0, integer(0, 1 << 50, "BYTES"), "rotate the file before it grows beyond this; 0: never"
     )
     backups: int = setting(5, integer(0, 10_000), "how many rotated files to keep")
     format: str = setting("text", choice("text", "json"), "how a record is written")
