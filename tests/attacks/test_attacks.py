@@ -50,7 +50,7 @@ class Attack:
     name: str
     make: Make
     few: int
-    """Datagrams in `make test`."""
+    """Datagrams in `make test-all`."""
     many: int
     """Datagrams in the long run."""
     rate: float = 20_000.0
