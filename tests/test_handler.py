@@ -601,6 +601,97 @@ def test_a_refused_change_changes_nothing(
     assert handler.config == before
 
 
+def test_a_change_says_whether_it_is_in_use(
+    make: Callable[..., BatchUDPHandler], logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """True before the first record and while the thread runs; False while the thread is busy."""
+    handler = make()
+    assert handler.reconfigure(batch_size=20)
+    logger.addHandler(handler)
+    logger.info("starts the thread")
+    assert handler.flush()
+    assert handler.reconfigure(batch_size=30)
+    is_busy, may_go_on = threading.Event(), threading.Event()
+
+    def busy(*_: object, **__: object) -> None:
+        is_busy.set()
+        may_go_on.wait(60.0)
+
+    monkeypatch.setattr("batchudp_handler.flusher.thread.CHANGE_PATIENCE", 0.05)
+    with monkeypatch.context() as patch:
+        patch.setattr(handler._flusher._pump, "turn", busy)
+        logger.error("wakes the thread")
+        assert is_busy.wait(60.0)
+        assert handler.reconfigure(batch_size=40) is False
+        assert handler.config.batch_size == 40
+    may_go_on.set()
+    wait_until(lambda: handler._flusher.settings.batch_size == 40)
+
+
+def test_the_config_knows_the_level(make: Callable[..., BatchUDPHandler]) -> None:
+    """However the level was set; and a later change of something else leaves it alone."""
+    handler = make(level="INFO")
+    handler.setLevel("ERROR")
+    assert handler.config.level == logging.ERROR
+    handler.level = logging.DEBUG
+    assert handler.config.level == logging.DEBUG
+    handler.reconfigure(batch_size=20)
+    assert (handler.level, handler.config.level) == (logging.DEBUG, logging.DEBUG)
+    handler.reconfigure(level="WARNING")
+    assert (handler.level, handler.config.level) == (logging.WARNING, logging.WARNING)
+
+
+@pytest.mark.parametrize("timeout", [None, 60, 1e10, 1e308, float("inf"), " 60 "])
+def test_flush_takes_any_time(
+    make: Callable[..., BatchUDPHandler], logger: logging.Logger, timeout: Any
+) -> None:
+    """It ends when it is done, however long it might have waited."""
+    handler = make(shutdown_timeout=1e10)
+    logger.addHandler(handler)
+    logger.info("one")
+    assert handler.flush(timeout)
+    assert handler.stats().sent == 1
+    handler.close()
+
+
+@pytest.mark.parametrize("timeout", [0, -1, -0.0, float("-inf")])
+def test_flush_without_time_only_asks(
+    make: Callable[..., BatchUDPHandler],
+    logger: logging.Logger,
+    collector: DatagramCollector,
+    timeout: float,
+) -> None:
+    """The records leave soon, and nobody has waited for it."""
+    handler = make(flush_interval=1e10, batch_size=NEVER)
+    logger.addHandler(handler)
+    logger.info("leaves at once")
+    logger.info("would wait")
+    began = time.monotonic()
+    handler.flush(timeout)
+    assert time.monotonic() - began < 5.0
+    assert collector.wait_for(2) == ["leaves at once", "would wait"]
+
+
+@pytest.mark.parametrize("timeout", [float("nan"), "soon", True, b"1"])
+def test_flush_refuses_what_is_no_time(make: Callable[..., BatchUDPHandler], timeout: Any) -> None:
+    """Also when nothing waits."""
+    with pytest.raises(ValueError, match="timeout must be a number of seconds"):
+        make().flush(timeout)
+
+
+def test_a_flush_without_end_ends_with_the_handler(logger: logging.Logger) -> None:
+    """Another thread closes the handler: nothing is left to wait for."""
+    handler = BatchUDPHandler("unresolvable.invalid", 9, shutdown_timeout=0.1)
+    logger.addHandler(handler)
+    logger.info("goes nowhere")
+    answers: list[bool] = []
+    thread = threading.Thread(target=lambda: answers.append(handler.flush(float("inf"))))
+    thread.start()
+    handler.close()
+    thread.join(60.0)
+    assert answers == [False]
+
+
 # --- capacity ----------------------------------------------------------------------------------
 
 

@@ -21,6 +21,7 @@ from batchudp_handler.core.sender import SenderSettings, StoragePolicy
 from batchudp_handler.core.snapshot import capture
 from batchudp_handler.core.wire import CHECKSUM
 from batchudp_handler.flusher import Flusher, FlusherSettings
+from batchudp_handler.settings import timeout as as_timeout
 from batchudp_handler.transport import host_name
 
 if TYPE_CHECKING:
@@ -188,13 +189,18 @@ class BatchUDPHandler(logging.Handler):
         """Send all that waits.
 
         Args:
-            timeout: Seconds; None: `shutdown_timeout`.
+            timeout: Seconds; None: `shutdown_timeout`, infinity: until it is done, 0 or less: ask
+                for it and do not wait.
 
         Returns:
             Whether nothing waits any more: all records that came before the call are sent (with
-            ``delivery="acknowledged"``: confirmed), or were given up and counted.
+            ``delivery="acknowledged"``: confirmed), or were given up and counted. False: not in
+            time, or not known yet.
+
+        Raises:
+            ValueError: `timeout` is not a number of seconds.
         """
-        return self._flusher.flush(timeout)
+        return self._flusher.flush(as_timeout(timeout))
 
     def close(self) -> None:
         """Send what waits, within `shutdown_timeout`, and end. May be called any number of times.
@@ -207,24 +213,29 @@ class BatchUDPHandler(logging.Handler):
 
     # --- the rest --------------------------------------------------------------------------------
 
-    def reconfigure(self, **changes: Any) -> None:
+    def reconfigure(self, **changes: Any) -> bool:
         """Change settings while records flow; all of them are used, or none.
+
+        Returns:
+            Whether they are used by now. False: the thread that sends is busy; it uses them
+            before it sends anything else, and nothing need be done.
 
         Raises:
             ValueError: A value is not allowed, or the setting cannot change.
             TypeError: There is no such setting.
         """
         with self._changing:
-            config = self._config.replace(changes)
+            config = self.config.replace(changes)
             for name in FIXED:
                 if getattr(config, name) != getattr(self._config, name):
                     message = f"{name} cannot change while a handler lives; make another one"
                     raise ValueError(message)
+            settings = _settings_from(config, self._key)
             self._config = config
             self._relay = config.relay
             if "level" in changes:
                 self.setLevel(config.level)
-            self._flusher.reconfigure(_settings_from(config, self._key))
+            return self._flusher.reconfigure(settings)
 
     def stats(self) -> SenderStats:
         """The counters of this process, as a frozen dataclass."""
@@ -232,8 +243,10 @@ class BatchUDPHandler(logging.Handler):
 
     @property
     def config(self) -> HandlerConfig:
-        """The settings in use."""
-        return self._config
+        """The settings in use, with the level that `setLevel` may have changed since."""
+        if self.level == self._config.level:
+            return self._config
+        return self._config.replace({"level": max(self.level, logging.NOTSET)})
 
     def after_fork_in_child(self) -> None:
         """Start afresh: what waits here, and the stream, are the parent's."""

@@ -44,6 +44,8 @@ FAULT_PAUSE = 1.0
 """Seconds before the loop goes on after a fault of its own."""
 LOOK_UP_PATIENCE = 0.05
 """Seconds that a record after the close may wait for the host's address."""
+CLOSE_CHECK = 1.0
+"""Seconds between two looks of a flush without end whether the handler was closed meanwhile."""
 OWNER_CHECK = 0.01
 """Seconds between two attempts to become the owner, where no thread runs."""
 LATE_PASSES = 100
@@ -209,13 +211,14 @@ class Flusher:
         """Have a flush done, by the thread or on this one."""
         while not (request.is_granted or self.is_closed):
             left = request.deadline - self._clock()
-            if left <= 0:
-                return
             if self._is_running and self._pump is not None:
                 self._pump.transport.wakeup.send()
-                request.wait(left)
+                request.wait(min(left, CLOSE_CHECK))
             elif not self._drive(request.deadline, lambda: request.is_granted):
-                request.wait(OWNER_CHECK)  # somebody else is the owner, for a moment
+                # somebody else is the owner, for a moment
+                request.wait(min(left, OWNER_CHECK))
+            if left <= 0:
+                return
 
     def close(self) -> None:
         """Send what waits, say goodbye, end the thread; returns after the shutdown timeout."""
@@ -258,18 +261,20 @@ class Flusher:
             self._pump.transport.wakeup.send()
         return request
 
-    def reconfigure(self, settings: FlusherSettings) -> None:
-        """Use other settings; what waits stays."""
+    def reconfigure(self, settings: FlusherSettings) -> bool:
+        """Use other settings; what waits stays. True if they are used by now."""
         request = self._request(CHANGE_PATIENCE)
         self._changes.append((settings, request))
         if self._is_running and self._pump is not None:
             self._pump.transport.wakeup.send()
-            request.wait(CHANGE_PATIENCE)
+            if threading.get_ident() != self._thread_ident:
+                request.wait(CHANGE_PATIENCE)
         elif self._owner.acquire(timeout=CHANGE_PATIENCE):
             try:
                 self._apply_changes(self._clock())
             finally:
                 self._owner.release()
+        return request.is_granted
 
     def _request(self, patience: float) -> Request:
         return Request(self._clock() + patience, self._make_lock)

@@ -6,6 +6,7 @@ neither logs nor answers. Tests that are about records rather than datagrams use
 
 from __future__ import annotations
 
+import math
 import socket
 import threading
 import time
@@ -25,6 +26,7 @@ from batchudp_handler.core.wire import (
     decode_sync,
     parse,
 )
+from batchudp_handler.settings import timeout as as_timeout
 
 if TYPE_CHECKING:
     import logging
@@ -85,7 +87,8 @@ class DatagramCollector:
 
     def wait_until(self, condition: Callable[[], object], seconds: float = 60.0) -> None:
         """Wait until something about the collection is true."""
-        end = time.monotonic() + seconds
+        patience = as_timeout(seconds, "seconds")
+        end = math.inf if patience is None else time.monotonic() + patience
         while not condition():
             if time.monotonic() > end:
                 message = f"not in {seconds} s; {len(self.records)} records have come"

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import re
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Self
 
 from batchudp_handler import BatchUDPHandler, BatchUDPReceiver
+from batchudp_handler.settings import timeout as as_timeout
 from batchudp_handler.waits import until
 
 if TYPE_CHECKING:
@@ -86,7 +88,7 @@ class LogReceiver:
         level: int | str | None = None,
         match: str | None = None,
         logger: str | None = None,
-        timeout: float = 0.0,
+        timeout: float | None = 0.0,
     ) -> bool:
         """Whether a record arrived that fits all that is given.
 
@@ -96,24 +98,28 @@ class LogReceiver:
             level: number or name of its level.
             match: a regular expression that is found in its message.
             logger: the name of its logger.
-            timeout: seconds to go on looking, for records of other processes.
+            timeout: seconds to go on looking, for records of other processes; None or infinity:
+                without end.
         """
+        patience = as_patience(timeout)
         number = logging.getLevelName(level) if isinstance(level, str) else level
         if isinstance(number, str):
             raise ValueError(f"{level!r} is not the name of a level")
         wanted = _Wanted(number, None if match is None else re.compile(match), logger)
         collected = self._collector.records
         self._drain(_DRAIN_TIMEOUT)
-        return self._collector.wait_until(lambda: any(map(wanted, collected())), timeout)
+        return self._collector.wait_until(lambda: any(map(wanted, collected())), patience)
 
-    def wait_for(self, n: int, timeout: float = 5.0) -> list[logging.LogRecord]:
+    def wait_for(self, n: int, timeout: float | None = 5.0) -> list[logging.LogRecord]:
         """The records, as soon as there are at least `n`.
 
         Raises:
-            AssertionError: after `timeout` seconds there are fewer; it lists what arrived.
+            AssertionError: after `timeout` seconds (None or infinity: never) there are fewer; it
+                lists what arrived.
         """
-        deadline = time.monotonic() + timeout
-        self._drain(timeout)
+        patience = as_patience(timeout)
+        deadline = time.monotonic() + patience
+        self._drain(patience)
         left = max(0.0, deadline - time.monotonic())
         if not self._collector.wait_until(lambda: len(self._collector.records()) >= n, left):
             records = self._collector.records()
@@ -167,6 +173,12 @@ class LogReceiver:
 
     def _has_arrived(self, count: int) -> bool:
         return self._collector.total + self._receiver.stats().filtered >= count
+
+
+def as_patience(timeout: object) -> float:
+    """Seconds that a test may wait; None: without end."""
+    seconds = as_timeout(timeout)
+    return math.inf if seconds is None else seconds
 
 
 class _Collector(logging.Handler):
