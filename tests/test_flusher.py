@@ -561,6 +561,34 @@ def test_a_request_lets_all_its_callers_go() -> None:
     assert not Request(0.0).wait(0.0)
 
 
+def test_one_of_many_threads_finishes_a_request() -> None:
+    """However they come, one answer counts and the callers are let go once."""
+    errors: list[BaseException] = []
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(200):
+            request = Request(0.0)
+            start = threading.Barrier(4)
+
+            def finish(request: Request = request, start: threading.Barrier = start) -> None:
+                start.wait()
+                try:
+                    request.finish(is_granted=True)
+                except RuntimeError as error:  # a lock released twice
+                    errors.append(error)
+
+            threads = [threading.Thread(target=finish) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(60.0)
+            assert request.wait(0.0)
+    finally:
+        sys.setswitchinterval(interval)
+    assert not errors
+
+
 def test_a_waiting_room_opens_for_all() -> None:
     """Whoever waits looks again when it is opened, and leaves when there is room."""
     room = WaitingRoom(time.monotonic)

@@ -79,6 +79,7 @@ class Consumer:
         self._source.deliver = self._worker.put
         self._supervision.watch(
             stats=self._stats,
+            progress=lambda: (self._source.delivered, 0),
             where="taking batches from the engine",
             loops={WORKER: lambda answer: self._worker.put([answer])},
             is_well=lambda: self._source.is_healthy,

@@ -156,6 +156,7 @@ class Service:
         try:
             self._supervision.watch(
                 stats=receiver.stats,
+                progress=receiver.progress,
                 where=f"listening on {address_text(receiver.address)}",
                 loops={READER: receiver.call_on_reader, WORKER: receiver.call_between_batches},
             )

@@ -95,6 +95,7 @@ class Supervision:
         self,
         *,
         stats: Callable[[], ReceiverStats],
+        progress: Callable[[], tuple[int, int]],
         where: str,
         loops: Mapping[str, Ask],
         is_well: Callable[[], bool] | None = None,
@@ -103,6 +104,8 @@ class Supervision:
 
         Args:
             stats: Its counters.
+            progress: Two of them, which are asked for every two seconds: records delivered, and
+                records lost or missing.
             where: What it listens on, in words.
             loops: How each of its loops is asked for a sign of life.
             is_well: Whether the engine answers, if it is the worker that does not know it.
@@ -112,7 +115,7 @@ class Supervision:
                 missing.
             OSError: The page for Prometheus cannot be served at its address.
         """
-        self._stats, self._where = stats, where
+        self._stats, self._progress, self._where = stats, progress, where
         self._is_well = is_well or (lambda: getattr(self._worker, "is_healthy", True))
         if self._place is not None:
             self._server = self._open(self._place)
@@ -190,9 +193,8 @@ class Supervision:
         return min(LONGEST_SILENCE[loop], watchdog / 2) if watchdog else LONGEST_SILENCE[loop]
 
     def _status(self) -> str:
-        stats = self._stats()
-        lost = stats.lost + stats.missing
-        return f"{self._where}, delivered {stats.delivered}, lost {lost}"
+        delivered, lost = self._progress()
+        return f"{self._where}, delivered {delivered}, lost {lost}"
 
     def _health_json(self) -> str:
         problem = self.problem()

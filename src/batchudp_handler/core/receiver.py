@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from batchudp_handler.core.admission import AllowList, SourceLimiter, source_of
 from batchudp_handler.core.auth import Key, KeyRing
+from batchudp_handler.core.census import Census, Progress
 from batchudp_handler.core.cookies import ChallengeLimiter, ChallengeLimits, CookieMaker
 from batchudp_handler.core.errors import ConfigError, DecodeError, Reason
 from batchudp_handler.core.events import (
@@ -36,8 +37,7 @@ from batchudp_handler.core.events import (
 )
 from batchudp_handler.core.reassembly import Budget, ReassemblyLimits
 from batchudp_handler.core.receive_stream import Arrival, Shared, Stream
-from batchudp_handler.core.stats import ReceiverStats
-from batchudp_handler.core.stream_table import PROTECTED_SECONDS, SUMMED, StreamTable
+from batchudp_handler.core.stream_table import PROTECTED_SECONDS, StreamTable
 from batchudp_handler.core.wire import (
     Ack,
     Baseline,
@@ -53,7 +53,7 @@ from batchudp_handler.core.wire import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from batchudp_handler.core.stats import Address
+    from batchudp_handler.core.stats import Address, ReceiverStats
 
 __all__ = ["ReceiverProtocol", "ReceiverSettings"]
 
@@ -599,38 +599,39 @@ class ReceiverProtocol:
         """Whether no batch is with the handlers."""
         return not self._queued
 
+    def census(self, now: float) -> Census:
+        """All counters at this moment, but for those of the streams, which it copies later."""
+        return Census(
+            self._streams,
+            delivered=self._base_delivered,
+            rejected=self._base_rejected,
+            others={
+                "refused": {str(reason): count for reason, count in self._refused.items()},
+                "trimmed": {},  # known to whoever decodes
+                "datagrams_received": self._datagrams,
+                "bytes_received": self._bytes,
+                "replies": self._reply_count,
+                "reply_bytes": self._reply_bytes,
+                "challenges": self._challenge_count,
+                "auth_failed": dict(self._auth_failed),
+                "key_last_used": dict(self._key_last_used),
+                "queued_bytes": self._queued,
+                "reassembly_bytes": self._shared.reassembly.used,
+                "uptime": now - self._started,
+                "receive_buffer": self._settings.receive_buffer,
+            },
+            now=now,
+        )
+
+    def progress(self) -> Progress:
+        """How many records were delivered, and lost or missing, of all streams."""
+        return Progress(self._streams, self._base_delivered)
+
     def stats(self, now: float) -> ReceiverStats:
         """A snapshot of all counters."""
-        table = self._streams
-        live = {f"{stream.stream_id:016x}": stream.stats(now) for stream in table}
-        sums = Counter(table.forgotten_sums)
-        rejected = table.forgotten_rejected + self._base_rejected
-        for stats in live.values():
-            sums.update({name: getattr(stats, name) for name in SUMMED})
-            rejected.update(stats.rejected)
-        sums["delivered"] += self._base_delivered
-        forgotten = {f"{key:016x}": stats for key, stats in table.forgotten.items()}
-        return ReceiverStats(
-            **{name: sums[name] for name in SUMMED},
-            rejected={str(reason): count for reason, count in rejected.items()},
-            refused={str(reason): count for reason, count in self._refused.items()},
-            trimmed={},  # known to whoever decodes
-            datagrams_received=self._datagrams,
-            bytes_received=self._bytes,
-            replies=self._reply_count,
-            reply_bytes=self._reply_bytes,
-            challenges=self._challenge_count,
-            auth_failed=dict(self._auth_failed),
-            key_last_used=dict(self._key_last_used),
-            streams={**live, **{key: forgotten[key] for key in forgotten if key not in live}},
-            streams_live=sum(stats.ended is None for stats in live.values()),
-            streams_seen=table.seen,
-            streams_ended=dict(table.ended),
-            queued_bytes=self._queued,
-            reassembly_bytes=self._shared.reassembly.used,
-            uptime=now - self._started,
-            receive_buffer=self._settings.receive_buffer,
-        )
+        census = self.census(now)
+        census.copy_some(len(self._streams))
+        return census.stats()
 
 
 def _charge(body: bytes) -> int:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from batchudp_handler.waits import until
@@ -29,19 +30,18 @@ ROOM_CHECK = 0.1
 class Request:
     """Something that callers wait for and the flusher finishes, before a deadline."""
 
-    __slots__ = ("_gate", "_is_finished", "deadline", "is_granted")
+    __slots__ = ("_claim", "_gate", "deadline", "is_granted")
 
     def __init__(self, deadline: float, make_lock: Callable[[], Lock] = threading.Lock) -> None:
         self.deadline = deadline
         self.is_granted = False
-        self._is_finished = False
+        self._claim = make_lock()  # held by the first who finishes, for ever
         self._gate = make_lock()
         self._gate.acquire()
 
     def finish(self, *, is_granted: bool) -> None:
-        """Let the callers go on; only the first call counts."""
-        if not self._is_finished:
-            self._is_finished = True
+        """Let the callers go on; only the first call counts, whichever threads make them."""
+        if self._claim.acquire(blocking=False):
             self.is_granted = is_granted
             self._gate.release()
 
@@ -80,5 +80,6 @@ class WaitingRoom:
 
     def open(self) -> None:
         """Let everybody look again."""
-        while self._gates:
-            self._gates.popleft().finish(is_granted=True)
+        with suppress(IndexError):  # several threads may open at once
+            while self._gates:
+                self._gates.popleft().finish(is_granted=True)

@@ -50,6 +50,8 @@ __all__ = ["BatchUDPReceiver"]
 
 DATAGRAMS_AT_ONCE = 512
 """Read before the core looks at them: at 65,507 bytes each, 32 MiB at most."""
+STREAMS_AT_ONCE = 32
+"""Copied for `stats` while the reader waits: about 0.3 ms."""
 LAST_READ_SECONDS = 1.0
 """At shutdown, how long what waits in the kernel may still be read while more comes in."""
 RETRY_SECONDS = 0.05
@@ -234,21 +236,36 @@ class BatchUDPReceiver:
         return self._address
 
     def stats(self) -> ReceiverStats:
-        """The counters at this moment; any thread may ask."""
+        """The counters at this moment; any thread may ask.
+
+        The reader is held up for a few streams at a time only, however many there are.
+        """
         with self._lock:
-            stats = self._protocol.stats(self._clock())
-            refused = dict(stats.refused)
-            if self._truncated:
-                refused[Reason.TRUNCATED_READ] = self._truncated
-            return replace(
-                stats,
-                refused=refused,
-                filtered=self._worker.filtered,
-                handler_errors=self._worker.handler_errors,
-                trimmed=dict(self._worker.trimmed),
-                kernel_drops=self._socket.kernel_drops(),
-                receive_buffer=self._socket.receive_buffer,
-            )
+            census = self._protocol.census(self._clock())
+            truncated = self._truncated
+        while not census.is_complete:
+            with self._lock:
+                census.copy_some(STREAMS_AT_ONCE)
+            time.sleep(0)  # a reader that waits for the lock gets it before we do
+        stats = census.stats()
+        refused = dict(stats.refused)
+        if truncated:
+            refused[Reason.TRUNCATED_READ] = truncated
+        return replace(
+            stats,
+            refused=refused,
+            filtered=self._worker.filtered,
+            handler_errors=self._worker.handler_errors,
+            trimmed=dict(self._worker.trimmed),
+            kernel_drops=self._socket.kernel_drops(),
+            receive_buffer=self._socket.receive_buffer,
+        )
+
+    def progress(self) -> tuple[int, int]:
+        """Records delivered, and records lost or missing: cheap enough to be asked often."""
+        with self._lock:
+            progress = self._protocol.progress()
+        return progress.sums()
 
     def serve_forever(self) -> None:
         """Receive in this thread until `shutdown`; may be called once."""
