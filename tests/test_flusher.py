@@ -354,12 +354,9 @@ def test_closing_all_descriptors_in_the_middle_is_survived(
     logger.info("before")
     collector.wait_for(1)
     transport = pump_of(handler).transport
-    assert transport._owned is not None
-    numbers = [
-        transport._owned.socket.fileno(),
-        transport.wakeup._reader.socket.fileno(),
-        transport.wakeup._writer.socket.fileno(),
-    ]
+    ours = [transport._owned, transport.wakeup._reader, transport.wakeup._writer]
+    numbers = [each.socket.fileno() for each in ours if each is not None]
+    assert len(numbers) == 3
     victims = [socket.socketpair() for _ in numbers]
     for number, (victim, _) in zip(numbers, victims, strict=True):
         os.dup2(victim.fileno(), number)
@@ -456,28 +453,50 @@ def test_a_fault_that_stays_does_not_hold_the_close(
     assert time.monotonic() - began < 10.0
 
 
-def test_where_no_thread_starts_the_caller_sends(
-    logger: logging.Logger, collector: DatagramCollector, monkeypatch: pytest.MonkeyPatch
+def test_while_no_thread_starts_records_wait(
+    logger: logging.Logger,
+    collector: DatagramCollector,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """As long as there can be none; later the thread takes over."""
+    """The caller sends the first, or at a flush; between attempts records wait, then all leave."""
 
     def refuse(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
+    clock = Clock()
+    monkeypatch.setattr("batchudp_handler.flusher.thread.FIRST_START_DELAY", 3_600.0)
     handler = BatchUDPHandler(*collector.address)
+    handler._flusher._clock = clock
     logger.addHandler(handler)
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", refuse)
         for number in range(20):
             logger.info("n %d", number)
-            assert len(collector.wait_for(number + 1)) == number + 1
+        assert collector.wait_for(1) == ["n 0"]
+        assert handler.stats().waiting == 19
         assert handler.flush(60.0)
+        assert len(collector.wait_for(20)) == 20
+    logger.info("too early")
+    assert "batchudp-flusher" not in {thread.name for thread in threading.enumerate()}
+    clock.added = 3_600.0
     logger.info("by the thread")
     assert handler.flush(60.0)
-    collector.wait_for(21)
+    collector.wait_for(22)
     assert "batchudp-flusher" in {thread.name for thread in threading.enumerate()}
     stats = handler.stats()
-    assert stats.sent == balance(stats) == 21
+    assert stats.sent == balance(stats) == 22
+    assert stats.send_errors == {"thread_not_started": 1}
+    assert capsys.readouterr().err.count("can't start new thread") == 1
+
+
+class Clock:
+    """Real time, and what a test adds to it."""
+
+    added = 0.0
+
+    def __call__(self) -> float:
+        return time.monotonic() + self.added
 
 
 def test_without_threads_a_close_sends_and_says_goodbye(
@@ -496,28 +515,6 @@ def test_without_threads_a_close_sends_and_says_goodbye(
     monkeypatch.undo()
     collector.wait_for(1)
     collector.wait_until(lambda: any(sync.closing for _, sync in collector.syncs))
-
-
-def test_without_descriptors_a_record_waits(
-    logger: logging.Logger,
-    collector: DatagramCollector,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """A process that has run out of descriptors is told, and its record leaves later."""
-
-    def refuse() -> None:
-        raise OSError(errno.EMFILE, "Too many open files")
-
-    handler = BatchUDPHandler(*collector.address)
-    logger.addHandler(handler)
-    with monkeypatch.context() as patch:
-        patch.setattr(socket, "socketpair", refuse)
-        logger.info("one")
-    assert "Too many open files" in capsys.readouterr().err
-    logger.info("two")
-    assert handler.flush(60.0)
-    assert collector.wait_for(2) == ["one", "two"]
 
 
 def test_a_flush_from_the_flusher_itself_does_not_wait(

@@ -449,9 +449,10 @@ def test_after_closing_all_descriptors_sending_goes_on(receiver: socket.socket) 
     transport = make_transport("127.0.0.1", receiver.getsockname()[1])
     with closing(transport):
         assert transport.open(0.0)
+        transport.wait(0.0, readable=False, writable=False)
         owned = transport._owned
         assert owned is not None
-        for number in (owned.socket.fileno(), transport.wakeup.fileno()):
+        for number in (owned.socket.fileno(), *transport.wakeup.descriptors()):
             os.close(number)
         assert failure_of(transport, b"x").code == errno.EBADF
         assert transport.open(0.0)
@@ -488,7 +489,8 @@ def test_a_wait_ends_by_a_wake_up_from_another_thread(transport: UDPTransport) -
 
 
 def test_a_wait_ends_at_its_time(transport: UDPTransport) -> None:
-    """Without any event the wait lasts as long as it was told."""
+    """Without any event the wait lasts as long as it was told; the first only opens the pair."""
+    transport.wait(60.0, readable=True, writable=False)
     began = time.monotonic()
     transport.wait(0.05, readable=True, writable=False)
     assert 0.045 <= time.monotonic() - began < 30.0
@@ -514,10 +516,51 @@ def test_a_wait_does_without_poll(
     transport.wait(None, readable=True, writable=True)
 
 
+def test_a_wait_without_a_descriptor_is_short_and_counted(
+    transport: UDPTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody can wake it, so it looks again soon; it can be woken once there is a descriptor."""
+
+    def refuse() -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "socketpair", refuse)
+        began = time.monotonic()
+        transport.wait(None, readable=False, writable=False)
+        transport.wait(60.0, readable=False, writable=False)
+        assert time.monotonic() - began < 30.0
+    assert transport.errors == {"EMFILE": 2}
+    transport.wait(60.0, readable=False, writable=False)
+    transport.wakeup.send()
+    transport.wait(60.0, readable=False, writable=False)
+    assert time.monotonic() - began < 30.0
+
+
+def test_no_thread_for_a_look_up_is_tried_again(receiver: socket.socket) -> None:
+    """The sender does not wait for a resolver itself while other threads may end soon."""
+    is_crowded = True
+
+    def run_aside(function: Callable[[], None]) -> None:
+        if is_crowded:
+            raise RuntimeError("can't start new thread")
+        function()
+
+    transport = make_transport("localhost", receiver.getsockname()[1], run_aside=run_aside)
+    with closing(transport):
+        assert not transport.open(0.0)
+        assert transport.errors == {"EAGAIN": 1}
+        is_crowded = False
+        assert not transport.open(0.05)
+        assert transport.open(0.1)
+
+
 def test_wake_ups_never_block() -> None:
     """More wake-ups than the pair holds are dropped: one is enough."""
     wakeup = Wakeup()
     with closing(wakeup):
+        wakeup.send()  # there is nothing to wake yet
+        assert wakeup.renew()
         for _ in range(100_000):
             wakeup.send()
         wakeup.clear()

@@ -28,7 +28,7 @@ from batchudp_handler.flusher.ledger import Ledger
 from batchudp_handler.flusher.note import LossNote, write_note
 from batchudp_handler.flusher.pump import Pump
 from batchudp_handler.flusher.requests import Request, WaitingRoom
-from batchudp_handler.transport import UDPTransport
+from batchudp_handler.transport import UDPTransport, is_out_of_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,6 +50,8 @@ OWNER_CHECK = 0.01
 """Seconds between two attempts to become the owner, where no thread runs."""
 LATE_PASSES = 100
 """How often one late caller may send what others leave to it."""
+FIRST_START_DELAY, LAST_START_DELAY = 0.1, 2.0
+"""Seconds between attempts to start the thread when the system has none left: doubled."""
 CHANGE_PATIENCE = 1.0
 """Seconds that `reconfigure` waits for the thread to use the new settings."""
 
@@ -118,6 +120,8 @@ class Flusher:
         self._current_flushes: list[Request] = []
         self._changes: deque[tuple[FlusherSettings, Request]] = deque()
         self._is_running = False
+        self._start_at = float("-inf")
+        self._start_delay = FIRST_START_DELAY
         self._is_abandoned = False
         self._thread_ident = 0
         self._out_of_patience_at = float("-inf")
@@ -149,7 +153,8 @@ class Flusher:
         try:
             self._notice_first_record()
             self._get_pump()
-            if not self._start_thread():
+            # between two attempts records wait: the next one sends them, or a flush, or the close
+            if self._clock() >= self._start_at and not self._start_thread():
                 self._send_now()
         finally:
             self._starting.release()
@@ -172,9 +177,21 @@ class Flusher:
             thread = threading.Thread(target=self._run, name="batchudp-flusher", daemon=True)
             self._is_running = True
             thread.start()
-        except RuntimeError:  # at interpreter shutdown, in a subinterpreter, or too many threads
+        except RuntimeError as error:
             self._is_running = False
+            if is_out_of_threads(error):
+                self._postpone_start(error)
+        else:
+            self._start_delay = FIRST_START_DELAY
         return self._is_running
+
+    def _postpone_start(self, error: RuntimeError) -> None:
+        errors = self._get_pump().transport.errors
+        if "thread_not_started" not in errors:
+            write_note(f"no thread to send from, trying again: {error}")
+        errors["thread_not_started"] = errors.get("thread_not_started", 0) + 1
+        self._start_at = self._clock() + self._start_delay
+        self._start_delay = min(self._start_delay * 2, LAST_START_DELAY)
 
     def _run_aside(self, function: Callable[[], None]) -> None:
         if not threads_can_run():

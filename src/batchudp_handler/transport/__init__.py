@@ -5,8 +5,8 @@ wait, `resolver` looks names up aside, and `owned` keeps all of them from touchi
 that is no longer theirs.
 """
 
-from batchudp_handler.transport.resolver import host_name, look_up
+from batchudp_handler.transport.resolver import host_name, is_out_of_threads, look_up
 from batchudp_handler.transport.udp import SendError, UDPTransport
 from batchudp_handler.transport.wakeup import Wakeup
 
-__all__ = ["SendError", "UDPTransport", "Wakeup", "host_name", "look_up"]
+__all__ = ["SendError", "UDPTransport", "Wakeup", "host_name", "is_out_of_threads", "look_up"]

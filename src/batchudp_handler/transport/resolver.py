@@ -7,11 +7,20 @@ names are looked up by a function that runs aside, and `take` says what came of 
 from __future__ import annotations
 
 import _socket
+import errno
 import socket
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-__all__ = ["Address", "Resolver", "RunAside", "SocketAddress", "host_name", "look_up"]
+__all__ = [
+    "Address",
+    "Resolver",
+    "RunAside",
+    "SocketAddress",
+    "host_name",
+    "is_out_of_threads",
+    "look_up",
+]
 
 SocketAddress: TypeAlias = tuple[object, ...] | str
 Address: TypeAlias = tuple[int, SocketAddress]
@@ -19,6 +28,15 @@ RunAside: TypeAlias = Callable[[Callable[[], None]], None]
 """Runs a function on another thread; raises RuntimeError when there can be none."""
 
 UNIX = "unix://"
+
+
+def is_out_of_threads(error: RuntimeError) -> bool:
+    """Whether a thread did not start because the system has none left just now.
+
+    At interpreter shutdown and in isolated subinterpreters, where there never will be one,
+    CPython says something else.
+    """
+    return str(error) == "can't start new thread"
 
 
 def host_name() -> str:
@@ -82,9 +100,12 @@ class Resolver:
     def _ask_aside(self) -> None:
         try:
             self._run_aside(self._look_up)
-        except RuntimeError:
-            # at interpreter shutdown, or where threads do not run: better late than never
-            self._look_up()
+        except RuntimeError as error:
+            if is_out_of_threads(error):
+                self._answer = OSError(errno.EAGAIN, str(error))  # asked again after a while
+            else:
+                # at interpreter shutdown, or where threads do not run: better late than never
+                self._look_up()
 
     def _look_up(self) -> None:
         try:

@@ -31,6 +31,8 @@ SEND_BUFFER_FLOOR = 131_072
 """Bytes; two of the largest datagrams."""
 FIRST_RETRY, LAST_RETRY = 0.1, 2.0
 """Seconds between attempts to find or connect the host: doubled from first to last."""
+BLIND_WAIT = 0.1
+"""Seconds between two looks at the buffer while there is no descriptor to be woken by."""
 
 # Linux, <linux/in.h> and <linux/in6.h>; the socket module has no names for these.
 IP_MTU_DISCOVER, IP_MTU, IPV6_MTU_DISCOVER, IPV6_MTU = 10, 14, 23, 24
@@ -292,10 +294,16 @@ class UDPTransport:
 
     def wait(self, timeout: float | None, *, readable: bool, writable: bool) -> None:
         """Sleep until woken, until the socket is ready as asked, or until the time is over."""
-        if self.wakeup.renew():
-            return  # a wake-up may have been lost with the old pair
+        try:
+            if self.wakeup.renew():
+                return  # a wake-up may have been lost with the old pair
+        except (
+            OSError
+        ) as error:  # no descriptor is left: look again soon, since nobody can wake us
+            self._count_error(error)
+            timeout = BLIND_WAIT if timeout is None else min(timeout, BLIND_WAIT)
         events = (POLLIN if readable else 0) | (POLLOUT if writable else 0)
-        descriptors = {self.wakeup.fileno(): POLLIN}
+        descriptors = dict.fromkeys(self.wakeup.descriptors(), POLLIN)
         if events and self._owned is not None:
             if not self._owned.is_intact():
                 self._disconnect()

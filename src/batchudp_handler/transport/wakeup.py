@@ -1,7 +1,9 @@
-"""How is the flusher woken, from any thread, a signal handler or a destructor?
+"""A socket pair that wakes the flusher from any thread, signal handler or destructor.
 
-With a byte through a socket pair, sent without blocking. Events and conditions hold a lock while
-they are set, and deadlock when a signal handler sets them again; a byte in a pipe has no lock.
+One byte is sent without blocking. Events and conditions hold a lock while they are set, and
+deadlock when a signal handler sets them again; a byte in a pipe has no lock.
+
+The pair is opened by the waiter, at its first wait: a log call never opens a descriptor.
 """
 
 from __future__ import annotations
@@ -19,44 +21,57 @@ class Wakeup:
     """Ends another thread's wait."""
 
     def __init__(self) -> None:
-        self._open()
-
-    def _open(self) -> None:
-        reader, writer = socket.socketpair()
-        self._reader, self._writer = OwnedSocket(reader), OwnedSocket(writer)
+        self._reader: OwnedSocket | None = None
+        self._writer: OwnedSocket | None = None
 
     def send(self) -> None:
         """Wake the waiter. Never waits, never raises."""
         writer = self._writer
         try:
-            if writer.is_intact():
+            if writer is not None and writer.is_intact():
                 writer.socket.send(b"\0")
         except OSError:
             pass  # full: it is being woken already; broken: the waiter notices and renews
 
-    def fileno(self) -> int:
-        """The descriptor that becomes readable."""
-        return self._reader.socket.fileno()
+    def descriptors(self) -> list[int]:
+        """The descriptor that becomes readable; empty while there is no pair."""
+        return [] if self._reader is None else [self._reader.socket.fileno()]
 
     def renew(self) -> bool:
-        """Replace the pair if somebody closed it; True when that was so."""
-        if self._reader.is_intact() and self._writer.is_intact():
+        """Open the pair if there is none, or replace one that somebody closed.
+
+        Returns:
+            Whether it is new, so that wake-ups may have been lost.
+
+        Raises:
+            OSError: There is none, because no descriptor is left. Try again later.
+        """
+        if _is_intact(self._reader) and _is_intact(self._writer):
             return False
         self.close()
-        self._open()
+        reader, writer = socket.socketpair()
+        self._reader, self._writer = OwnedSocket(reader), OwnedSocket(writer)
         return True
 
     def clear(self) -> None:
         """Forget the wake-ups that have come."""
-        if not self._reader.is_intact():
+        reader = self._reader
+        if reader is None or not reader.is_intact():
             return
         try:
-            while len(self._reader.socket.recv(READ_SIZE)) == READ_SIZE:
+            while len(reader.socket.recv(READ_SIZE)) == READ_SIZE:
                 pass
         except OSError:
             pass  # nothing (more) to read
 
     def close(self) -> None:
         """Close both ends, as far as they are ours."""
-        self._reader.close()
-        self._writer.close()
+        pair = (self._reader, self._writer)
+        self._reader = self._writer = None
+        for each in pair:
+            if each is not None:
+                each.close()
+
+
+def _is_intact(owned: OwnedSocket | None) -> bool:
+    return owned is not None and owned.is_intact()
