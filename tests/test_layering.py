@@ -70,11 +70,13 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "engines": frozenset({"core", "config", "receiver", "waits"}),
     # what an operator looks through
     "control": frozenset({"core", "receiver", "console", "waits"}),
+    # datagrams for people to read
+    "decode": frozenset({"core", "console"}),
     # what people start
     "": frozenset({"core", "config", "handler", "receiver", "signals"}),
     "testing": LIBRARY,
     "console": frozenset({"core"}),
-    "cli": LIBRARY | {"console", "keys", "engines", "control"},
+    "cli": LIBRARY | {"console", "keys", "engines", "control", "decode"},
     "__main__": frozenset({"cli"}),
 }
 """Room to rooms, between the top-level names of the package; "" is the package itself."""

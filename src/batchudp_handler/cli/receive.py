@@ -16,7 +16,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from batchudp_handler.cli import genkey
+from batchudp_handler.cli import decode, genkey
 from batchudp_handler.cli.common import (
     ExitCode,
     Origin,
@@ -73,6 +73,7 @@ examples:
   batchudp-receive print-config                        every setting and where it comes from
   batchudp-receive top                                 who sends how much, live
   batchudp-receive tap --level ERROR                   follow a running receiver's errors
+  batchudp-receive decode capture.pcap                 what datagrams in a capture say
   batchudp-receive genkey --output receiver.key        a key, for --key-file here and in senders
 
 exit codes: 0 ended as asked, 1 not healthy, 64 usage, 69 nobody answers (top, tap, check),
@@ -390,6 +391,12 @@ COMMANDS: dict[str, Command] = {
         "try the configuration, the keys, the address and what is behind outputs",
         _check,
         _add_check_arguments,
+    ),
+    "decode": Command(
+        "show the datagrams of a capture or a spool segment as text",
+        decode.run,
+        decode.add_arguments,
+        has_settings=False,
     ),
     "genkey": Command(
         "make a key and show it as a line of a key file",

@@ -1,0 +1,1 @@
+"""Datagrams made readable: found in files of several kinds, and described as text."""
