@@ -336,7 +336,7 @@ def test_own_messages_can_be_configured(tmp_path: pathlib.Path) -> None:
     config = with_paths(tmp_path, loggers={"batchudp.receiver": {"level": "INFO"}})
     with Running(tmp_path, "--config", write_config(tmp_path / "log.json", config)) as running:
         running.send(b"\xcb\xf2\x00[5, 6]")
-        wait_until(lambda: "could not be decoded" in (tmp_path / "all.log").read_text())
+        wait_until(lambda: "rejected 2 records" in (tmp_path / "all.log").read_text())
         running.end()
         assert "could not be decoded" not in running.stderr
 

@@ -170,6 +170,15 @@ def test_counters_are_added_and_the_end_drains(tmp_path: pathlib.Path) -> None:
     assert sum(numbers_of(receiver.stdout).values()) == 800
 
 
+def test_workers_say_what_they_refuse(tmp_path: pathlib.Path) -> None:
+    """Each worker's warnings reach the standard error of the whole."""
+    with running(tmp_path, "--workers", "2", "--allow", "192.0.2.0/24") as receiver:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as plain:
+            plain.sendto(b'{"message": "m"}', receiver.address)
+        wait_until(lambda: "refused 1 datagram from 127.0.0.1, not_allowed" in receiver.stderr)
+        assert "WARNING: refused" in receiver.stderr
+
+
 def test_a_stream_stays_with_its_worker(tmp_path: pathlib.Path) -> None:
     """A sender whose port changes with every datagram is one stream at one worker."""
     from batchudp_handler.core.wire import CHECKSUM, DatagramType, Header

@@ -138,14 +138,14 @@ class Limits(FromCode):
 
 
 class Reasons(FromCode):
-    """The members of an enumeration of words."""
+    """The members of an enumeration of words that know what they mean."""
 
-    header = ("name", "meaning")
+    header = ("name", "meaning", "what helps")
 
     def rows(self, subject: Any) -> Iterator[Sequence[str]]:
-        meanings = dict(attribute_docstrings(subject))
         for member in subject:
-            yield f"`{member.value}`", meaning_of(member.name, meanings)
+            advice = member.advice[:1].upper() + member.advice[1:]
+            yield f"`{member.value}`", member.meaning, advice
 
 
 class Rooms(SphinxDirective):

@@ -20,6 +20,7 @@ from batchudp_handler.core.cookies import ChallengeLimits
 from batchudp_handler.core.errors import ConfigError, Reason
 from batchudp_handler.core.events import (
     BatchReceived,
+    DatagramsRefused,
     RecordsLost,
     SenderDropped,
     StreamEnded,
@@ -824,12 +825,42 @@ def test_a_keyed_receiver_refuses_everything_without_a_key() -> None:
         Source(acknowledged=True, seal=forged).data(10, bytes(200)),
     ):
         bench.feed(datagram)
-    assert bench.events == []
+    assert bench.events == bench.of(DatagramsRefused)
     assert bench.sent == []
     stats = bench.stats()
     assert stats.refused == {"unauthenticated": 4, "unknown_key": 1, "auth_failed": 3}
     assert stats.auth_failed == {7: 3}
     assert stats.key_last_used == {}
+
+
+def test_refusals_are_told_at_once_and_then_once_a_minute() -> None:
+    """By reason and source; the time for the next word is a deadline of the machine."""
+    bench = Bench(keys=[KEY])
+    bench.feed(Source().data(), Source().data(), Source().data(), address=AWAY)
+    bench.feed(Source(seal=OTHER_KEY.sender).data())
+    assert [(event.report.reason, event.report.count) for event in bench.of(DatagramsRefused)] == [
+        ("unauthenticated", 1),
+        ("unknown_key", 1),
+    ]
+    bench.wait(59.9)
+    assert len(bench.of(DatagramsRefused)) == 2
+    bench.wait(0.2)
+    third = bench.of(DatagramsRefused)[2].report
+    assert (third.reason, third.sources) == ("unauthenticated", ((source_of(AWAY), 2),))
+    assert bench.protocol.next_timeout() is None
+
+
+def test_what_is_untold_is_told_at_the_end() -> None:
+    """A receiver that closes within the minute keeps nothing to itself."""
+    bench = Bench()
+    for _ in range(5):
+        bench.feed(b"garbage")
+    bench.protocol.refuse_datagram(Reason.TRUNCATED_READ, HOME, bench.now)
+    bench.protocol.close(bench.now)
+    bench.collect()
+    counts = [event.report.count for event in bench.of(DatagramsRefused)]
+    assert counts == [1, 1, 4]
+    assert bench.stats().refused == {"malformed": 5, "truncated_read": 1}
 
 
 def test_a_keyed_receiver_accepts_its_keys() -> None:
@@ -939,7 +970,7 @@ def test_data_from_a_stranger_is_challenged_and_not_taken() -> None:
     assert challenge.cookie is not None
     bench.feed(source.data(10, bytes(85)))
     assert bench.replies() == []
-    assert bench.events == []
+    assert bench.events == bench.of(DatagramsRefused)
     assert bench.stats().refused == {"unproven_address": 1}
 
 
@@ -1635,7 +1666,7 @@ def test_no_damaged_datagram_is_taken(datagram: bytes) -> None:
     ]
     damaged += [datagram[:length] for length in range(len(datagram))]
     bench.feed(*damaged)
-    assert bench.events == []
+    assert bench.events == bench.of(DatagramsRefused)
     assert bench.sent == []
     assert sum(bench.stats().refused.values()) == len(damaged)
 

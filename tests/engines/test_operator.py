@@ -8,6 +8,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from batchudp_handler.control.client import NobodyAnswers, ask, follow
 from tests.test_cli_receive import COMMAND, Running, environment, run
 
@@ -79,3 +81,12 @@ def test_a_consumer_can_be_looked_into(nats_server: NatsServer, tmp_path: Path) 
         finally:
             consumer.terminate()
             assert consumer.wait(TIME_LIMIT) == 0
+
+
+def test_an_edge_without_its_engine_says_what_it_refuses(tmp_path: Path) -> None:
+    """The operator hears of strangers although nothing can be passed on yet."""
+    pytest.importorskip("nats")
+    flags = ("--forward", "nats://127.0.0.1:1/LOGS", "--allow", "192.0.2.0/24")
+    with Running(tmp_path, *flags) as edge:
+        edge.send({"message": "m"})
+        wait_until(lambda: "refused 1 datagram from 127.0.0.1" in edge.stderr, "the warning")

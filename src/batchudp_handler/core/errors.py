@@ -1,4 +1,4 @@
-"""Which errors can this package raise, and by which names are refusals counted?
+"""The errors that this package raises, and the reasons under which refusals are counted.
 
 Misuse by our own callers raises; what arrives from the network is refused with a `Reason` and
 counted under that name. A `DecodeError` never carries text from the wire, so that it can be
@@ -8,8 +8,9 @@ logged without becoming a way in.
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Self
 
-__all__ = ["BatchUDPError", "ConfigError", "DecodeError", "Reason"]
+__all__ = ["BatchUDPError", "ConfigError", "DecodeError", "Reason", "explained"]
 
 
 class BatchUDPError(Exception):
@@ -21,78 +22,175 @@ class ConfigError(BatchUDPError, ValueError):
 
 
 class Reason(StrEnum):
-    """Why something from the network was refused. The values are the counters' names."""
+    """Why something from the network was refused. The values are the counters' names.
+
+    Each has its meaning, which the reference and the receiver's warnings show, and where an
+    operator can do something about it an advice.
+    """
+
+    meaning: str
+    advice: str
+
+    def __new__(cls, name: str, meaning: str, advice: str = "") -> Self:
+        """Make a member that is its name and knows what it means."""
+        member = str.__new__(cls, name)
+        member._value_ = name
+        member.meaning, member.advice = meaning, advice
+        return member
 
     # the datagram as such
-    MALFORMED = "malformed"
-    """Garbage: none of the forms that the wire format knows, or cut short."""
-    TRUNCATED_READ = "truncated_read"
-    """Longer than the receiver reads."""
-    UNSUPPORTED_VERSION = "unsupported_version"
-    """A version of the format that is not known here."""
-    UNSUPPORTED_TYPE = "unsupported_type"
-    """A type of datagram that is not known, or not expected here."""
-    UNSUPPORTED_FLAGS = "unsupported_flags"
-    """A bit is set that has no meaning in this version."""
-    BAD_CRC = "bad_crc"
-    """The checksum does not fit: bytes changed on the way."""
+    MALFORMED = (
+        "malformed",
+        "Garbage: none of the forms that the wire format knows, or cut short.",
+    )
+    TRUNCATED_READ = (
+        "truncated_read",
+        "Longer than the receiver reads.",
+        "raise buffer_size, or lower the senders' max_datagram_size",
+    )
+    UNSUPPORTED_VERSION = (
+        "unsupported_version",
+        "A version of the format that is not known here.",
+        "one end is newer than the other: upgrade the receiver first",
+    )
+    UNSUPPORTED_TYPE = (
+        "unsupported_type",
+        "A type of datagram that is not known, or not expected here.",
+        "one end is newer than the other: upgrade the receiver first",
+    )
+    UNSUPPORTED_FLAGS = (
+        "unsupported_flags",
+        "A bit is set that has no meaning in this version.",
+        "one end is newer than the other: upgrade the receiver first",
+    )
+    BAD_CRC = (
+        "bad_crc",
+        "The checksum does not fit: bytes changed on the way.",
+    )
 
     # who sent it, and when
-    AUTH_FAILED = "auth_failed"
-    """The tag does not fit the key that the datagram names."""
-    UNKNOWN_KEY = "unknown_key"
-    """It names a key that is not configured."""
-    UNAUTHENTICATED = "unauthenticated"
-    """It names no key where one is demanded."""
-    STALE = "stale"
-    """Sealed too long ago, or answered too late."""
-    REPLAYED = "replayed"
-    """An old datagram that was sent again."""
-    NOT_ALLOWED = "not_allowed"
-    """From an address, or for a stream, that may not."""
-    RATE_LIMITED = "rate_limited"
-    """More than one source may send."""
-    UNPROVEN_ADDRESS = "unproven_address"
-    """Acknowledged, from an address that is not proven, and too small or too frequent for a
-    challenge. Those that were answered with one count as `challenges`."""
+    AUTH_FAILED = (
+        "auth_failed",
+        "The tag does not fit the key that the datagram names.",
+        "give both ends the same key file",
+    )
+    UNKNOWN_KEY = (
+        "unknown_key",
+        "It names a key that is not configured.",
+        "add the sender's key to the receiver's key_file",
+    )
+    UNAUTHENTICATED = (
+        "unauthenticated",
+        "It names no key where one is demanded.",
+        "give the sender a key file, or set accept_unauthenticated",
+    )
+    STALE = (
+        "stale",
+        "Sealed too long ago, or answered too late.",
+        "set the clocks of both hosts by NTP",
+    )
+    REPLAYED = (
+        "replayed",
+        "An old datagram that was sent again.",
+    )
+    NOT_ALLOWED = (
+        "not_allowed",
+        "From an address, or for a stream, that may not.",
+        "add its network to allow",
+    )
+    RATE_LIMITED = (
+        "rate_limited",
+        "More than one source may send.",
+        "raise source_rate, or let it log less",
+    )
+    UNPROVEN_ADDRESS = (
+        "unproven_address",
+        (
+            "Acknowledged, from an address that is not proven, and too small or too frequent for "
+            "a challenge. Those that were answered with one count as `challenges`."
+        ),
+    )
 
     # its place in a stream
-    BEYOND_WINDOW = "beyond_window"
-    """Too far ahead of, or behind, what the stream has reached."""
-    NO_ROOM = "no_room"
-    """The work queue is full; an acknowledged sender tries again."""
-    STREAM_LIMIT = "stream_limit"
-    """The table of streams is full of living ones."""
-    GROUP_MISMATCH = "group_mismatch"
-    """Fragments of one payload contradict each other."""
-    REASSEMBLY_REFUSED = "reassembly_refused"
-    """No budget to collect these fragments; an acknowledged sender tries again."""
-    REASSEMBLY_EXPIRED = "reassembly_expired"
-    """The missing fragments did not come in time."""
+    BEYOND_WINDOW = (
+        "beyond_window",
+        "Too far ahead of, or behind, what the stream has reached.",
+    )
+    NO_ROOM = (
+        "no_room",
+        "The work queue is full; an acknowledged sender tries again.",
+        "the handlers are too slow; a larger queue_size bridges bursts",
+    )
+    STREAM_LIMIT = (
+        "stream_limit",
+        "The table of streams is full of living ones.",
+        "raise max_streams",
+    )
+    GROUP_MISMATCH = (
+        "group_mismatch",
+        "Fragments of one payload contradict each other.",
+    )
+    REASSEMBLY_REFUSED = (
+        "reassembly_refused",
+        "No budget to collect these fragments; an acknowledged sender tries again.",
+    )
+    REASSEMBLY_EXPIRED = (
+        "reassembly_expired",
+        "The missing fragments did not come in time.",
+    )
 
     # the batch in it
-    CODEC = "codec"
-    """Compressed in a way that is not known or not enabled, or damaged."""
-    INFLATE_LIMIT = "inflate_limit"
-    """Would be larger than `max_batch_size` when decompressed."""
-    JSON = "json"
-    """Not JSON, or nested too deeply."""
-    SHAPE = "shape"
-    """JSON, but not a batch."""
-    TOO_MANY_RECORDS = "too_many_records"
-    """More records than `max_records`."""
-    RECORD_COUNT = "record_count"
-    """Not as many records as the header said."""
+    CODEC = (
+        "codec",
+        "Compressed in a way that is not known or not enabled, or damaged.",
+    )
+    INFLATE_LIMIT = (
+        "inflate_limit",
+        "Would be larger than `max_batch_size` when decompressed.",
+        "raise max_batch_size",
+    )
+    JSON = (
+        "json",
+        "Not JSON, or nested too deeply.",
+    )
+    SHAPE = (
+        "shape",
+        "JSON, but not a batch.",
+    )
+    TOO_MANY_RECORDS = (
+        "too_many_records",
+        "More records than `max_records`.",
+        "raise max_records",
+    )
+    RECORD_COUNT = (
+        "record_count",
+        "Not as many records as the header said.",
+    )
 
     # what an engine would not store
-    ENGINE_REFUSED = "engine_refused"
-    """The engine behind the receiver would not store the batch."""
+    ENGINE_REFUSED = (
+        "engine_refused",
+        "The engine behind the receiver would not store the batch.",
+    )
 
     # one record of the batch
-    BAD_RECORD = "bad_record"
-    """A row that is no record; the others of its batch were kept."""
-    HANDLER_ERROR = "handler_error"
-    """The record could not be handed to the local loggers."""
+    BAD_RECORD = (
+        "bad_record",
+        "A row that is no record; the others of its batch were kept.",
+    )
+    HANDLER_ERROR = (
+        "handler_error",
+        "The record could not be handed to the local loggers.",
+    )
+
+
+def explained(reason: str) -> str:
+    """A reason with its meaning and its advice, as the end of a message."""
+    known = next((each for each in Reason if each == reason), None)
+    if known is None:
+        return reason
+    advice = f" What helps: {known.advice}." if known.advice else ""
+    return f"{known}: {known.meaning}{advice}"
 
 
 class DecodeError(BatchUDPError):

@@ -1,4 +1,4 @@
-"""What does the receiving core tell the shell?
+"""What the receiving core tells the shell.
 
 Plain facts, in the order in which they became known. The shell decodes bodies, runs handlers and
 writes warnings; the core has done all counting before an event is seen.
@@ -7,12 +7,17 @@ writes warnings; the core has done all counting before an event is seen.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from batchudp_handler.core.stats import Address, StreamStats
+
+if TYPE_CHECKING:
+    from batchudp_handler.core.refusals import Report
 
 __all__ = [
     "Address",
     "BatchReceived",
+    "DatagramsRefused",
     "Event",
     "RecordsLost",
     "SenderDropped",
@@ -59,6 +64,13 @@ class SenderDropped:
 
 
 @dataclass(frozen=True, slots=True)
+class DatagramsRefused:
+    """Datagrams were turned away for one reason; at most one such event a minute for each."""
+
+    report: Report
+
+
+@dataclass(frozen=True, slots=True)
 class StreamStarted:
     """The first accepted datagram of a stream that was not known."""
 
@@ -70,7 +82,11 @@ class StreamStarted:
 
 @dataclass(frozen=True, slots=True)
 class StreamEnded:
-    """A stream left the table; its last numbers stay in the receiver's totals."""
+    """A stream came to its end.
+
+    Its numbers stay in the receiver's totals, and the stream itself in the table for a while, so
+    that copies of its datagrams are recognised.
+    """
 
     stream_id: int
     address: Address
@@ -79,4 +95,6 @@ class StreamEnded:
     """closed, vanished, idle, evicted or shutdown."""
 
 
-Event = BatchReceived | RecordsLost | SenderDropped | StreamStarted | StreamEnded
+Event = (
+    BatchReceived | DatagramsRefused | RecordsLost | SenderDropped | StreamStarted | StreamEnded
+)

@@ -29,6 +29,7 @@ from batchudp_handler.core.cookies import ChallengeLimiter, ChallengeLimits, Coo
 from batchudp_handler.core.errors import ConfigError, DecodeError, Reason
 from batchudp_handler.core.events import (
     BatchReceived,
+    DatagramsRefused,
     Event,
     RecordsLost,
     SenderDropped,
@@ -37,6 +38,7 @@ from batchudp_handler.core.events import (
 )
 from batchudp_handler.core.reassembly import Budget, ReassemblyLimits
 from batchudp_handler.core.receive_stream import Arrival, Shared, Stream
+from batchudp_handler.core.refusals import Refusals
 from batchudp_handler.core.stream_table import PROTECTED_SECONDS, StreamTable
 from batchudp_handler.core.wire import (
     Ack,
@@ -155,6 +157,7 @@ class ReceiverProtocol:
         self._base_delivered = 0
         self._base_rejected: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
+        self._refusals = Refusals()
         self._reply_count = 0
         self._reply_bytes = 0
         self._challenge_count = 0
@@ -179,7 +182,24 @@ class ReceiverProtocol:
             else:
                 self._receive_frame(parsed, data, address)
         except DecodeError as error:
-            self._refused[error.reason] += 1
+            self._refuse(error.reason, address)
+
+    def refuse_datagram(self, reason: Reason, address: Address, now: float) -> None:
+        """Count a datagram that the shell could not read whole."""
+        self._now = max(now, self._now)
+        self._refuse(reason, address)
+
+    def _refuse(self, reason: Reason, address: Address) -> None:
+        self._refused[reason] += 1
+        self._refusals.add(reason, source_of(address))
+        due = self._refusals.due_at(reason)
+        if due <= self._now:
+            self._report_refusals()
+        elif due < self._next_check:
+            self._next_check = due
+
+    def _report_refusals(self) -> None:
+        self._events.extend(map(DatagramsRefused, self._refusals.due(self._now)))
 
     def on_batch_handled(
         self, event: BatchReceived, delivered: int, rejected: Mapping[str, int], now: float
@@ -226,7 +246,10 @@ class ReceiverProtocol:
         self._checked = now
         for stream in [each for each in self._streams if each.deadline <= now]:
             self._on_deadline(stream, now)
-        self._next_check = min((stream.deadline for stream in self._streams), default=inf)
+        self._report_refusals()
+        deadlines = (stream.deadline for stream in self._streams)
+        self._next_check = min(deadlines, default=inf)
+        self._next_check = min(self._next_check, self._refusals.next_due)
 
     def close(self, now: float) -> None:
         """Take no more datagrams, tell the senders, and let the handlers finish."""
@@ -234,6 +257,7 @@ class ReceiverProtocol:
             return
         self._now = max(now, self._now)
         self._is_closing = True
+        self._events.extend(map(DatagramsRefused, self._refusals.rest(now)))
         for stream in self._streams:
             if stream.acknowledged:
                 self._due[stream.stream_id] = stream
@@ -448,7 +472,7 @@ class ReceiverProtocol:
 
     def _challenge(self, stream_id: int, size: int, address: Address, seal: Seal) -> None:
         if not self._challenge_limiter.permits(address, size, self._now):
-            self._refused[Reason.UNPROVEN_ADDRESS] += 1
+            self._refuse(Reason.UNPROVEN_ADDRESS, address)
             return
         cookie = self._cookies.make(address, stream_id, self._now)
         ack = Ack(receiver_epoch=self._epoch, cookie=cookie)

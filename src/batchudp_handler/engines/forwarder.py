@@ -9,6 +9,7 @@ not confirm, its sender brings to another one, and the message id makes the engi
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections import deque
 from types import MappingProxyType
@@ -86,6 +87,8 @@ class NatsForwarder:
         self._create_stream = create_stream
         self._connection = Connection(target)
         self._waiting: deque[Work] = deque()
+        self._news: deque[Work] = deque()
+        """What the operator is to hear, also while the engine takes nothing."""
         self._publishing: set[asyncio.Task[None]] = set()
         self._is_finishing = False
         self._runner = LoopThread("batchudp-forwarder", self._main)
@@ -106,7 +109,9 @@ class NatsForwarder:
 
     def put(self, events: Sequence[Work]) -> None:
         """Hand over events."""
-        self._waiting.extend(events)
+        for event in events:
+            is_work = callable(event) or isinstance(event, BatchReceived)
+            (self._waiting if is_work else self._news).append(event)
         self._runner.call(self._arrived.set)
 
     def finish(self, timeout: float) -> bool:
@@ -121,20 +126,26 @@ class NatsForwarder:
 
     def tell(self, events: Sequence[Work], *, closing: bool = False) -> None:
         """Let the operator know, at a bounded rate."""
+        while self._news:
+            self._tell_one(self._news.popleft())
         for event in events:
-            if not callable(event):
-                self._diagnostics.on_event(event)
+            self._tell_one(event)
         self._diagnostics.on_kernel_drops(self._kernel_drops())
         try:
             self._diagnostics.tell(closing=closing)
         except (Exception, SystemExit):  # noqa: BLE001  # a handler of the diagnostics logger
             self.handler_errors += 1
 
+    def _tell_one(self, event: Work) -> None:
+        if not callable(event):
+            self._diagnostics.on_event(event)
+
     def _cancel(self) -> None:
         for task in asyncio.all_tasks(self._runner.loop):
             task.cancel()
 
     async def _main(self) -> None:
+        telling = asyncio.ensure_future(self._tell_regularly())
         try:
             await self._open()
             while self._waiting or self._publishing or not self._is_finishing:
@@ -143,7 +154,14 @@ class NatsForwarder:
         except asyncio.CancelledError:
             pass  # asked for by finish(): what is left was not confirmed
         finally:
+            telling.cancel()
             await self._connection.close()
+
+    async def _tell_regularly(self) -> None:
+        """Also while the engine is away, which may keep everything else waiting."""
+        while True:
+            await asyncio.sleep(TELL_SECONDS)
+            self.tell(())
 
     async def _open(self) -> None:
         """Connect; an engine that is away now may come."""
@@ -168,10 +186,9 @@ class NatsForwarder:
 
     async def _pause(self) -> None:
         patience = 0.02 if self._is_finishing else TELL_SECONDS
-        try:
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._arrived.wait(), patience)
-        except TimeoutError:
-            self.tell(())
+        self.tell(())
         self._arrived.clear()
 
     async def _take_waiting(self) -> None:
@@ -181,7 +198,6 @@ class NatsForwarder:
                 self._call(event)
                 continue
             if not isinstance(event, BatchReceived):
-                self.tell((event,))
                 continue
             while len(self._publishing) >= PUBLISHES_AT_ONCE:
                 await asyncio.wait(self._publishing, return_when=asyncio.FIRST_COMPLETED)
@@ -213,7 +229,7 @@ class NatsForwarder:
         rejected: dict[str, int] = {} if refused is None else {refused: records}
         self._on_handled(batch, 0 if rejected else records, rejected)
         for reason, count in rejected.items():
-            self._diagnostics.on_rejected(count, reason)
+            self._diagnostics.on_rejected(count, reason, batch.address)
 
     def _count(self, batch: BatchReceived) -> int:
         return len(decode_payload(Codec(batch.codec), batch.body, self._limits))

@@ -1,9 +1,10 @@
-"""What does the receiver tell its operator about itself, and how often?
+"""The messages that a receiver writes about itself, at a bounded rate.
 
 Warnings on the logger `batchudp.receiver`: records lost on the way, records that senders dropped,
-datagrams that the kernel dropped, handlers that raised; and one line for each sender that leaves.
-Whoever can send datagrams could make a receiver talk without end, so each kind of message appears
-at once and then at most every ten seconds, with what has come together meanwhile.
+datagrams that the kernel dropped, datagrams and records that were refused, handlers that raised;
+and one line for each sender that leaves. Whoever can send datagrams could make a receiver talk
+without end, so each kind of message appears at once and then at most every ten seconds, refusals
+at most once a minute for each reason, with what has come together meanwhile.
 
 Only the worker thread calls this, because the operator's handlers may be slow.
 """
@@ -14,14 +15,23 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from batchudp_handler.core.events import RecordsLost, SenderDropped, StreamEnded
+from batchudp_handler.core.admission import source_of
+from batchudp_handler.core.errors import explained
+from batchudp_handler.core.events import (
+    DatagramsRefused,
+    RecordsLost,
+    SenderDropped,
+    StreamEnded,
+)
+from batchudp_handler.core.refusals import Refusals
 from batchudp_handler.receiver.receive_socket import address_text
 from batchudp_handler.receiver.reemit import DIAGNOSTICS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from batchudp_handler.core.events import Event
+    from batchudp_handler.core.events import Address, Event
+    from batchudp_handler.core.refusals import Report
     from batchudp_handler.core.stats import StreamStats
 
 __all__ = ["Diagnostics", "ReceiveFailed"]
@@ -71,9 +81,10 @@ class Diagnostics:
             "handler": _Pending("a local handler raised on %d records%s"),
             "receive": _Pending("receiving failed %d times%s"),
             "engine": _Pending("the engine did not take a batch %d times%s"),
-            "rejected": _Pending("%d records could not be decoded%s"),
         }
     )
+    _refused: list[Report] = field(default_factory=list)
+    _rejections: Refusals = field(default_factory=Refusals)
     _summaries: _Summaries = field(default_factory=_Summaries)
     _kernel_drops: int = 0
 
@@ -84,6 +95,8 @@ class Diagnostics:
         elif isinstance(event, SenderDropped):
             text = f", latest by {address_text(event.address)}"
             self._add("sender_dropped", event.records, text)
+        elif isinstance(event, DatagramsRefused):
+            self._refused.append(event.report)
         elif isinstance(event, StreamEnded):
             self._on_stream_ended(event.stats, event.reason)
         elif isinstance(event, ReceiveFailed):
@@ -104,9 +117,9 @@ class Diagnostics:
         )
         self.log.warning(words, window, horizon)
 
-    def on_rejected(self, count: int, reason: str) -> None:
-        """Take records that arrived whole and could not be decoded."""
-        self._add("rejected", count, f", latest {reason}")
+    def on_rejected(self, count: int, reason: str, address: Address) -> None:
+        """Take records that arrived and could not be delivered."""
+        self._rejections.add(reason, source_of(address), count)
 
     def on_kernel_drops(self, total: int | None) -> None:
         """Take the kernel's counter as it stands."""
@@ -117,6 +130,7 @@ class Diagnostics:
     def tell(self, *, closing: bool = False) -> None:
         """Write what is due; at the end, everything."""
         now = self.clock()
+        self._tell_refusals(now, closing=closing)
         for pending in self._pending.values():
             if pending.count and (closing or now >= pending.not_before):
                 self.log.warning(pending.words, pending.count, pending.detail)
@@ -125,6 +139,13 @@ class Diagnostics:
         if summaries.omitted and (closing or now >= summaries.until):
             self.log.info("%d more streams ended", summaries.omitted)
             summaries.omitted = 0
+
+    def _tell_refusals(self, now: float, *, closing: bool) -> None:
+        while self._refused:
+            self.log.warning("%s", _refusal_text("refused", "datagram", self._refused.pop(0)))
+        rejected = self._rejections.rest(now) if closing else self._rejections.due(now)
+        for report in rejected:
+            self.log.warning("%s", _refusal_text("rejected", "record", report))
 
     def _add(self, kind: str, count: int, detail: str) -> None:
         pending = self._pending[kind]
@@ -142,6 +163,24 @@ class Diagnostics:
         failed = stats.lost or stats.missing or stats.sender_dropped or stats.rejected
         level = logging.WARNING if failed or stats.tail_unknown else logging.INFO
         self.log.log(level, "%s", _summary(stats, reason))
+
+
+def _refusal_text(verb: str, what: str, report: Report) -> str:
+    """What was refused, where it came from, why, and what to do about it."""
+    named = [(_source_text(source), count) for source, count in report.sources]
+    if report.others:
+        named.append(("others", report.others))
+    whence = ", ".join(f"{name} ({count})" for name, count in named)
+    if len(named) == 1:
+        whence = named[0][0]
+    unit = what if report.count == 1 else f"{what}s"
+    return f"{verb} {report.count} {unit} from {whence}, {explained(report.reason)}"
+
+
+def _source_text(source: str) -> str:
+    """A host as it is, a unix socket by its name."""
+    is_host = source and source[0] not in "/\0"
+    return source if is_host else address_text(source)
 
 
 def _summary(stats: StreamStats, reason: str) -> str:

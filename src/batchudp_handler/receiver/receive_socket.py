@@ -204,9 +204,15 @@ def inherited_socket(environ: MutableMapping[str, str], pid: int) -> socket.sock
 def address_text(address: Address) -> str:
     """An address as people write it."""
     if isinstance(address, str):
-        return address if address.startswith("unix:") else f"unix:{address}"
+        return address if address.startswith("unix:") else f"unix:{_unix_name(address)}"
     host, port = address[:2]
     return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
+
+
+def _unix_name(name: str) -> str:
+    """A path, or an abstract name as `ss` shows it; a sender chose it, so nothing odd is shown."""
+    shown = f"@{name[1:]}" if name.startswith("\0") else name or "(no name)"
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in shown)
 
 
 def is_loopback(address: Address) -> bool:

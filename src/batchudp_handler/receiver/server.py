@@ -144,7 +144,6 @@ class BatchUDPReceiver:
         except ConfigError:  # such as a key number that is used twice
             self._socket.close()
             raise
-        self._truncated = 0
         self._calls: deque[Callable[[], None]] = deque()
         self._wakes_at = _NEVER
         self._is_stopping = False
@@ -242,18 +241,12 @@ class BatchUDPReceiver:
         """
         with self._lock:
             census = self._protocol.census(self._clock())
-            truncated = self._truncated
         while not census.is_complete:
             with self._lock:
                 census.copy_some(STREAMS_AT_ONCE)
             time.sleep(0)  # a reader that waits for the lock gets it before we do
-        stats = census.stats()
-        refused = dict(stats.refused)
-        if truncated:
-            refused[Reason.TRUNCATED_READ] = truncated
         return replace(
-            stats,
-            refused=refused,
+            census.stats(),
             filtered=self._worker.filtered,
             handler_errors=self._worker.handler_errors,
             trimmed=dict(self._worker.trimmed),
@@ -371,7 +364,7 @@ class BatchUDPReceiver:
             protocol = self._protocol
             for data, address in datagrams:
                 if len(data) > self._config.buffer_size:
-                    self._truncated += 1
+                    protocol.refuse_datagram(Reason.TRUNCATED_READ, address, now)
                 else:
                     protocol.receive_datagram(data, address, now, wall)
             if len(datagrams) < DATAGRAMS_AT_ONCE:

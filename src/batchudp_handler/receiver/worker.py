@@ -176,7 +176,7 @@ class ReceiveWorker:
             delivered, rejected = 0, {Reason.CODEC: event.n_rec or 1}
         self._on_handled(event, delivered, rejected)
         for reason, count in rejected.items():
-            self._diagnostics.on_rejected(count, reason)
+            self._diagnostics.on_rejected(count, reason, event.address)
 
     def _deliver(self, event: BatchReceived) -> tuple[int, Mapping[str, int]]:
         batch = decode_payload(event.codec, event.body, self._limits)
