@@ -177,7 +177,9 @@ class HandlerConfig:
         False, SWITCH, "ship records that a receiver in this process re-emitted, too"
     )
     resolve_interval: float | None = setting(
-        300.0, optional(seconds(zero=False)), "how often the host's name is looked up again"
+        300.0,
+        optional(seconds(zero=False, low=0.1)),
+        "how often the host's name is looked up again",
     )
 
     def __post_init__(self) -> None:

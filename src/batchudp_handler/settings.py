@@ -15,6 +15,7 @@ import logging
 import math
 import operator
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, field, fields
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
@@ -51,6 +52,8 @@ class Kind(NamedTuple):
     choices: tuple[str, ...] = ()
     is_switch: bool = False
     is_list: bool = False
+    edges: tuple[object, ...] = ()
+    """The values at the ends of what is allowed, for tests that try them."""
 
 
 def optional(kind: Kind) -> Kind:
@@ -61,7 +64,8 @@ def optional(kind: Kind) -> Kind:
             return None
         return kind.convert(value)
 
-    return Kind(f"{kind.allowed}, or None", convert, kind.metavar, kind.choices)
+    edges = (*kind.edges, None)
+    return Kind(f"{kind.allowed}, or None", convert, kind.metavar, kind.choices, edges=edges)
 
 
 def _number(value: object) -> Any:
@@ -93,7 +97,8 @@ def integer(low: int, high: int, metavar: str = "N") -> Kind:
             raise ValueError
         return int(number)
 
-    return Kind(f"a whole number from {low} to {high}", convert, metavar)
+    words = f"a whole number from {low} to {high}"
+    return Kind(words, convert, metavar, edges=(low, high))
 
 
 def _finite(value: object) -> float:
@@ -103,17 +108,20 @@ def _finite(value: object) -> float:
     return number + 0.0  # -0.0 is 0.0
 
 
-def seconds(*, zero: bool) -> Kind:
-    """A time, in which 0 may be refused; none is too long (see `waits`)."""
+def seconds(*, zero: bool, low: float = 0.0) -> Kind:
+    """A time of at least `low`, in which 0 may have a meaning; none is too long (see `waits`)."""
 
     def convert(value: object) -> float:
         number = _finite(value)
-        if number < 0 or (number == 0 and not zero):
+        if not (number > 0 and number >= low) and not (zero and number == 0):
             raise ValueError
         return number
 
-    words = "a finite number of at least 0" if zero else "a finite number above 0"
-    return Kind(words, convert, "SECONDS")
+    least = f"of at least {low:g}" if low else ("of at least 0" if zero else "above 0")
+    words = f"{'0, or ' if zero and low else ''}a finite number {least}"
+    smallest = low or math.ulp(0.0)
+    edges = (*([0.0] if zero else []), smallest, sys.float_info.max)
+    return Kind(words, convert, "SECONDS", edges=edges)
 
 
 def rate(*, zero: bool) -> Kind:
@@ -126,7 +134,9 @@ def rate(*, zero: bool) -> Kind:
         return number
 
     span = f"from {LOWEST_RATE:g} to {HIGHEST_RATE:.0f}"
-    return Kind(f"{'0, or ' if zero else ''}a number {span}", convert, "RATE")
+    words = f"{'0, or ' if zero else ''}a number {span}"
+    edges = (*([0.0] if zero else []), LOWEST_RATE, HIGHEST_RATE)
+    return Kind(words, convert, "RATE", edges=edges)
 
 
 def timeout(value: object, name: str = "timeout") -> float | None:
@@ -158,7 +168,7 @@ def choice(*choices: str) -> Kind:
         return choices[choices.index(value)]
 
     words = " or ".join(repr(choice) for choice in choices)
-    return Kind(words, convert, "|".join(choices), choices)
+    return Kind(words, convert, "|".join(choices), choices, edges=choices)
 
 
 def _convert_switch(value: object) -> bool:
@@ -256,11 +266,14 @@ def _convert_network(value: object) -> str:
 
 
 HOST = Kind("a host name, an address, 'host:port' or 'unix:///path'", _convert_host, "HOST")
-SWITCH = Kind("true or false", _convert_switch, "", is_switch=True)
+SWITCH = Kind("true or false", _convert_switch, "", is_switch=True, edges=(True, False))
 TEXT = Kind("text", _convert_text, "TEXT")
 PATH = Kind("a path", _convert_path, "PATH")
 LEVEL = Kind(
-    f"a level number from 0 to {HIGHEST_LEVEL}, or the name of a level", _convert_level, "LEVEL"
+    f"a level number from 0 to {HIGHEST_LEVEL}, or the name of a level",
+    _convert_level,
+    "LEVEL",
+    edges=_LEVEL_NUMBER.edges,
 )
 FIELDS = Kind(
     "a mapping of names to JSON values, or text like 'service=web,zone=b'",

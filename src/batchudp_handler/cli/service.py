@@ -80,7 +80,9 @@ class ScriptConfig:
         None, optional(PATH), "TOML, JSON or YAML file with settings or a logging configuration"
     )
     stats_interval: float = setting(
-        0.0, seconds(zero=True), "write the counters to standard error this often; 0: never"
+        0.0,
+        seconds(zero=True, low=0.01),
+        "write the counters to standard error this often; 0: never",
     )
     workers: int = setting(
         1, integer(1, 256), "processes that receive on the same port; more than one needs Linux"

@@ -37,7 +37,7 @@ class Pace:
     def __init__(self, rate: float) -> None:
         self._rate = rate
         self._per_step = max(1, int(rate * BURST_SECONDS))
-        self._left = self._per_step - 1
+        self._left = self._per_step  # the first step is free: nobody has gone before
         self._next_step = time.monotonic()
 
     def wait(self) -> None:
@@ -131,12 +131,12 @@ def generate_samples(log: logging.Logger, *, rate: float, run_time: float) -> No
     chance = random.Random()
     pace = Pace(rate)
     until = time.monotonic() + run_time if run_time else float("inf")
-    most = max(1, round(rate * run_time)) if run_time else float("inf")
+    most = max(1.0, rate * run_time + 0.5) if run_time else float("inf")
     number = 0
-    while number < most and time.monotonic() < until:
+    while number + 1 <= most and time.monotonic() < until:
+        pace.wait()
         _log_sample(log, number, chance)
         number += 1
-        pace.wait()
 
 
 def _log_sample(log: logging.Logger, number: int, chance: random.Random) -> None:
