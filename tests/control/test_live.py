@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from batchudp_handler.control.client import NobodyAnswers, ask, follow
+from batchudp_handler.control.door import MOST_CLIENTS
 from tests.test_cli_receive import COMMAND, Running, environment, run
 
 if TYPE_CHECKING:
@@ -149,20 +150,16 @@ def test_whatever_is_asked_it_answers_or_hangs_up(receiver: Running, place: str)
 
 
 def test_clients_are_bounded(receiver: Running, place: str) -> None:
-    """With sixteen clients the seventeenth is told so; who says nothing is let go in seconds."""
-
-    def is_answered() -> bool:
-        try:
-            return bool(ask([place], "health")["healthy"])
-        except NobodyAnswers:
-            return False
-
+    """The first of more clients than there are places is sent away; who asks is answered."""
     with contextlib.ExitStack() as idle:
-        for _ in range(16):
+        first = idle.enter_context(socket.socket(socket.AF_UNIX))
+        first.connect(place)
+        for _ in range(MOST_CLIENTS):
             idle.enter_context(socket.socket(socket.AF_UNIX)).connect(place)
-        with pytest.raises(NobodyAnswers, match="too many clients"):
-            ask([place], "health")
-        wait_until(is_answered, "the idle clients to be let go")
+        assert ask([place], "health", timeout=1.0)["healthy"]
+        first.settimeout(TIME_LIMIT)
+        assert json.loads(first.recv(1000)) == {"error": "too many clients"}
+    assert ask([place], "stats")["clients_refused"]["control_full"] >= 1
 
 
 def test_an_answer_that_comes_before_the_question_is_heard(tmp_path: pathlib.Path) -> None:

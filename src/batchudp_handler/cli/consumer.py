@@ -22,6 +22,7 @@ from batchudp_handler.core.limits import DecodeLimits
 from batchudp_handler.core.stats import ReceiverStats
 from batchudp_handler.engines import source
 from batchudp_handler.receiver.diagnostics import Diagnostics
+from batchudp_handler.receiver.guard import Guard
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -59,7 +60,10 @@ class Consumer:
         self._sinks = sinks
         self._stderr = stderr
         self._end = threading.Event()
-        self._source = source(script.source or "", create_stream=script.create_stream)
+        self._guard = Guard()
+        self._source = source(
+            script.source or "", create_stream=script.create_stream, guard=self._guard
+        )
         self._supervision = Supervision(
             control_socket=script.control_socket,
             metrics=metrics_place(script),
@@ -72,7 +76,7 @@ class Consumer:
         self._begun = time.monotonic()
         self._worker = self._supervision.new_worker(
             limits=DecodeLimits(inflated_bytes=config.max_batch_size, records=config.max_records),
-            diagnostics=Diagnostics(time.monotonic),
+            diagnostics=Diagnostics(time.monotonic, self._guard),
             on_handled=self._source.on_handled,
             kernel_drops=lambda: None,
         )
@@ -133,7 +137,11 @@ class Consumer:
             delivered=self._source.delivered,
             rejected=dict(self._source.rejected),
             handler_errors=self._worker.handler_errors,
+            callback_errors=self._guard.callback_errors(),
+            internal_errors=self._guard.internal_errors(),
+            clients_refused=self._guard.clients_refused(),
             filtered=self._worker.filtered,
+            unhandled=getattr(self._worker, "unhandled", 0),
             uptime=time.monotonic() - self._begun,
         )
 

@@ -31,6 +31,8 @@ from batchudp_handler.control.pulse import READER, WORKER
 from batchudp_handler.core.errors import ConfigError
 from batchudp_handler.engines import forwarder
 from batchudp_handler.receiver import BatchUDPReceiver
+from batchudp_handler.receiver.guard import Guard, Loop, error_text, run_loop
+from batchudp_handler.receiver.handler_errors import configured_handlers
 from batchudp_handler.receiver.receive_socket import address_text, is_loopback
 from batchudp_handler.receiver.reemit import DIAGNOSTICS
 from batchudp_handler.settings import (
@@ -139,7 +141,6 @@ class Service:
         self._script = script
         self._sinks = sinks
         self._stderr = stderr
-        self._log = logging.getLogger(DIAGNOSTICS)
         self._report_now = threading.Event()
         self._has_ended = False
         self._supervision = Supervision(
@@ -155,6 +156,7 @@ class Service:
             config, keys=keys, inherited=inherited, new_worker=self._supervision.new_worker
         )
         receiver = self._receiver
+        receiver.count_errors_of(*configured_handlers())
         try:
             self._supervision.watch(
                 stats=receiver.stats,
@@ -193,7 +195,7 @@ class Service:
         # on the worker, between two batches: no record meets a half made configuration
         signal.signal(
             signal.SIGHUP,
-            lambda *_: self._receiver.call_between_batches(reloader(reload, self._log)),
+            lambda *_: self._receiver.call_between_batches(reloader(self._receiver, reload)),
         )
 
     def _announce(self) -> None:
@@ -230,12 +232,14 @@ class Service:
     # --- reports -------------------------------------------------------------------------------
 
     def _report(self) -> None:
-        interval = self._script.stats_interval or None
-        while True:
-            until(self._report_now.wait, interval)
-            self._report_now.clear()
-            if self._has_ended:
-                return
+        run_loop(
+            self._supervision.guard, Loop.REPORTER, self._report_once, lambda: self._has_ended
+        )
+
+    def _report_once(self) -> None:
+        until(self._report_now.wait, self._script.stats_interval or None)
+        self._report_now.clear()
+        if not self._has_ended:
             self._tell("so far", self._receiver.stats())
 
     def _tell(self, title: str, stats: ReceiverStats) -> None:
@@ -261,16 +265,22 @@ def new_worker(script: ScriptConfig) -> WorkerFactory | None:
     return forwarder(script.forward, create_stream=script.create_stream)
 
 
-def reloader(reload: Callable[[], str], log: logging.Logger) -> Callable[[], None]:
+def reloader(receiver: BatchUDPReceiver, reload: Callable[[], str]) -> Callable[[], None]:
     """Reading the configuration again, as something that never raises."""
+
+    def say(level: int, words: str, *args: object) -> None:
+        receiver.guard.say(logging.getLogger(DIAGNOSTICS), level, words, *args)
 
     def run() -> None:
         try:
-            log.info("%s", reload())
+            said = reload()
         except ConfigError as error:
-            log.error("configuration kept, the new one is wrong: %s", error)
+            say(logging.ERROR, "configuration kept, the new one is wrong: %s", error)
         except Exception as error:  # noqa: BLE001  # a reload must not end the receiver
-            log.error("configuration kept: %s", type(error).__name__)
+            say(logging.ERROR, "configuration kept: %s", error_text(error))
+        else:
+            receiver.count_errors_of(*configured_handlers())
+            say(logging.INFO, "%s", said)
 
     return run
 
@@ -279,17 +289,20 @@ def announce(
     address: Address, granted: int, config: ReceiverConfig, say: Callable[[str], None]
 ) -> None:
     """Tell where records are received, and what an operator should know about it."""
-    log = logging.getLogger(DIAGNOSTICS)
     where = address_text(address)
+
+    def warn(words: str, *args: object) -> None:
+        Guard().say(logging.getLogger(DIAGNOSTICS), logging.WARNING, words, *args)
+
     say(f"listening on {where}, receive buffer {granted} bytes")
     if granted < config.receive_buffer:
-        log.warning(
+        warn(
             "asked for a receive buffer of %d bytes, got %d; see net.core.rmem_max",
             config.receive_buffer,
             granted,
         )
     if not (is_loopback(address) or config.key_file or config.allow):
-        log.warning("anyone who reaches %s may send: neither key_file nor allow is set", where)
+        warn("anyone who reaches %s may send: neither key_file nor allow is set", where)
 
 
 def receiver_summary(stats: ReceiverStats) -> str:
@@ -311,6 +324,7 @@ def receiver_numbers(stats: ReceiverStats) -> dict[str, object]:
         "refused by reason": stats.refused,
         "kernel drops": drops,
         "handler errors": stats.handler_errors,
+        "unhandled": stats.unhandled,
         "senders": stats.streams_seen,
         "seconds": round(stats.uptime, 1),
     }

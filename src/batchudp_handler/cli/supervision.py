@@ -19,6 +19,7 @@ from batchudp_handler.control.pulse import READER, WORKER, Pulse
 from batchudp_handler.control.server import ControlServer
 from batchudp_handler.control.tap import Tap, TappedReemitter
 from batchudp_handler.core.errors import ConfigError
+from batchudp_handler.receiver.guard import Guard
 from batchudp_handler.receiver.reemit import DIAGNOSTICS
 from batchudp_handler.receiver.worker import ReceiveWorker
 
@@ -77,6 +78,7 @@ class Supervision:
         self._server: ControlServer | None = None
         self._metrics: MetricsServer | None = None
         self._pulse: Pulse | None = None
+        self.guard = Guard()
         self._log = logging.getLogger(DIAGNOSTICS)
 
     def _local_worker(self, prefix: str, after_batch: Callable[[], None]) -> WorkerFactory:
@@ -86,6 +88,7 @@ class Supervision:
 
     def new_worker(self, **arguments: Any) -> Worker:
         """Make the receiver's worker, and remember it for its health."""
+        self.guard = arguments["diagnostics"].guard
         self._worker = self._new_worker(**arguments)
         return self._worker
 
@@ -126,6 +129,7 @@ class Supervision:
                 loops,
                 interval=min(PULSE_SECONDS, self._notifier.watchdog / 2 or PULSE_SECONDS),
                 after_question=self._tell_manager,
+                guard=self.guard,
             )
 
     def _open(self, place: str) -> ControlServer | None:
@@ -134,12 +138,12 @@ class Supervision:
             "health": self._health_json,
         }
         try:
-            return ControlServer(place, answers=answers, tap=self._tap)
+            return ControlServer(place, answers=answers, tap=self._tap, guard=self.guard)
         except OSError as error:
             message = f"control_socket: {place}: {error.strerror or error}"
             if self._setting != AUTO:
                 raise ConfigError(message) from None
-            self._log.info("no control socket: %s", message)
+            self.guard.say(self._log, logging.INFO, "no control socket: %s", message)
             return None
 
     def _serve_metrics(self, host: str, port: int) -> MetricsServer:
@@ -149,13 +153,16 @@ class Supervision:
             message = "metrics_port needs the extra: pip install batchudp-handler[prometheus]"
             raise ConfigError(message) from None
         try:
-            return MetricsServer(host, port, self._stats, lambda: self.problem() is None)
+            return MetricsServer(
+                host, port, self._stats, lambda: self.problem() is None, guard=self.guard
+            )
         except OSError as error:
             raise OSError(error.errno, error.strerror, f"{host}:{port} for metrics") from None
 
     def start(self, say: Callable[[str], None]) -> None:
         """The receiver is about to serve: answer, and tell that it is ready."""
         if self._metrics is not None and self._metrics_place is not None:
+            self._metrics.start()
             say(f"metrics on http://{self._metrics_place[0]}:{self._metrics.port}/metrics")
         if self._server is not None:
             self._server.start()

@@ -1,4 +1,4 @@
-"""What does one of several receiving processes do?
+"""One of several receiving processes.
 
 It receives from the socket that its supervisor bound, writes to the output that all of them
 share, and obeys the supervisor rather than signals: a service manager and a terminal send those
@@ -11,7 +11,6 @@ to every process of a group, and a worker must not take that for a second one.
 from __future__ import annotations
 
 import contextlib
-import logging
 import signal
 import threading
 from typing import TYPE_CHECKING
@@ -19,7 +18,8 @@ from typing import TYPE_CHECKING
 from batchudp_handler.cli.common import ExitCode, leave_standard_output
 from batchudp_handler.cli.service import new_worker, reloader
 from batchudp_handler.receiver import BatchUDPReceiver
-from batchudp_handler.receiver.reemit import DIAGNOSTICS
+from batchudp_handler.receiver.guard import Loop, run_loop
+from batchudp_handler.receiver.handler_errors import configured_handlers
 
 if TYPE_CHECKING:
     import socket
@@ -65,6 +65,7 @@ class Worker:
         self._sinks = sinks
         self._link = link
         self._is_telling = threading.Lock()
+        self._has_heard_the_end = False
         self._receiver = BatchUDPReceiver.from_config(
             config,
             keys=keys,
@@ -72,6 +73,7 @@ class Worker:
             after_batch=self._after_batch,
             new_worker=new_worker(script),
         )
+        self._receiver.count_errors_of(*configured_handlers())
 
     def run(self, reload: Callable[[], str]) -> int:
         """Receive until told to end; the exit code."""
@@ -87,19 +89,22 @@ class Worker:
         return ExitCode.OK
 
     def _listen(self, reload: Callable[[], str]) -> None:
-        apply = reloader(reload, logging.getLogger(DIAGNOSTICS))
-        while True:
-            try:
-                word = self._link.recv()
-            except (EOFError, OSError):
-                word = "end"
-            if word == "report":
-                self._tell("report", self._receiver.stats())
-            elif word == "reload":
-                self._receiver.call_between_batches(apply)
-            else:
-                self._receiver.shutdown()
-                return
+        apply = reloader(self._receiver, reload)
+        guard = self._receiver.guard
+        run_loop(guard, Loop.LINK, lambda: self._obey(apply), lambda: self._has_heard_the_end)
+
+    def _obey(self, apply: Callable[[], None]) -> None:
+        try:
+            word = self._link.recv()
+        except (EOFError, OSError):
+            word = "end"
+        if word == "report":
+            self._tell("report", self._receiver.stats())
+        elif word == "reload":
+            self._receiver.call_between_batches(apply)
+        else:
+            self._has_heard_the_end = True
+            self._receiver.shutdown()
 
     def _after_batch(self) -> None:
         self._sinks.flush()

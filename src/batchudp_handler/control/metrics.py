@@ -1,4 +1,4 @@
-"""What does Prometheus see of a receiver?
+"""The page of a receiver's counters for Prometheus.
 
 A page made from the table `ReceiverStats`: each counter by its own name, with the words of its
 docstring. Single senders are not on it, because their numbers are new in every process and a
@@ -11,18 +11,25 @@ from __future__ import annotations
 
 import ast
 import inspect
+import socket
 import textwrap
 from dataclasses import fields
+from http import HTTPStatus
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
 
+from batchudp_handler.control.door import BACKLOG, Door
 from batchudp_handler.core.stats import ReceiverStats
+from batchudp_handler.receiver.guard import Guard, Loop, Seam
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from batchudp_handler.control.door import Client
 
 __all__ = ["MetricsServer", "page_metrics"]
 
@@ -53,21 +60,38 @@ COUNTERS = {
     "replies": "replies",
     "challenges": "challenges",
     "handler_errors": "handler_errors",
+    "callback_errors": "callback_errors",
+    "internal_errors": "internal_errors",
+    "clients_refused": "refused_clients",
     "streams_seen": "streams_seen",
     "streams_ended": "streams_ended",
 }
 """What only grows; counters that are not here count records."""
-LABELS = {"auth_failed": "key_id", "key_last_used": "key_id"}
+LABELS = {
+    "auth_failed": "key_id",
+    "key_last_used": "key_id",
+    "callback_errors": "place",
+    "internal_errors": "loop",
+}
 """The name of a mapping's keys; others are reasons."""
 LEFT_OUT = {"streams"}
 
 
 class MetricsServer:
-    """The page at `/metrics`, served by threads of the library.
+    """The page at `/metrics`, served by one thread.
+
+    Args:
+        host: Where it is served.
+        port: 0: any free one.
+        stats: The counters.
+        is_healthy: Whether the receiver does its work.
+        guard: Where errors, and clients that are sent away, are counted.
 
     Raises:
         OSError: The address cannot be bound.
     """
+
+    name = "metrics"
 
     def __init__(
         self,
@@ -75,13 +99,27 @@ class MetricsServer:
         port: int,
         stats: Callable[[], ReceiverStats],
         is_healthy: Callable[[], bool],
+        *,
+        guard: Guard | None = None,
     ) -> None:
+        self.full = _response(503, b"too many clients\n")
+        self.late = _response(408, b"no request came in time\n")
         self._stats = stats
         self._is_healthy = is_healthy
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(self)
-        self._server, self._thread = start_http_server(port, host, registry)
-        self.port: int = self._server.server_address[1]
+        self._guard = Guard() if guard is None else guard
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+        listener = _listen(host, port)
+        self.port: int = listener.getsockname()[1]
+        self._door = Door(listener, self, loop=Loop.METRICS, guard=self._guard)
+
+    def start(self) -> None:
+        """Serve from now on."""
+        self._door.start()
+
+    def close(self) -> None:
+        """Serve no more."""
+        self._door.close()
 
     def collect(self) -> Iterator[Metric]:
         """Called by the library for each page."""
@@ -90,11 +128,70 @@ class MetricsServer:
         healthy.add_metric((), float(self._is_healthy()))
         yield healthy
 
-    def close(self) -> None:
-        """Serve no more."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+    # --- behind the door -----------------------------------------------------------------------
+
+    def is_whole(self, request: bytes) -> bool:
+        """A request ends with an empty line; a body is of no interest."""
+        return b"\r\n\r\n" in request or b"\n\n" in request
+
+    def answer(self, client: Client, request: bytes) -> None:
+        """The page, or why not."""
+        client.waiting += self._guard.run(
+            Seam.METRICS, self._answer, request, default=_response(500, b"see the receiver\n")
+        )
+
+    def take_turn(self) -> None:
+        """There is nothing else to do."""
+
+    def on_left(self, client: Client) -> None:
+        """Nobody stays."""
+
+    def _answer(self, request: bytes) -> bytes:
+        first, _, rest = request.decode("latin-1").partition("\n")
+        words = first.split()
+        if not self.is_whole(request) or len(words) != 3 or not words[2].startswith("HTTP/"):
+            return _response(400, b"this is no request, or one that is too long\n")
+        method, target, _ = words
+        if method not in {"GET", "HEAD"}:
+            return _response(405, b"GET is all that is understood here\n", Allow="GET, HEAD")
+        if target.partition("?")[0] not in {"/", "/metrics"}:
+            return _response(404, b"the page is /metrics\n")
+        encode, kind = choose_encoder(_accepted(rest))
+        return _response(200, encode(self._registry), kind, with_body=method == "GET")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, _, _, _, address = found[0]
+    return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+
+
+def _accepted(headers: str) -> str:
+    """What the client says that it understands."""
+    found = [line.partition(":")[2] for line in headers.splitlines() if _is_accept(line)]
+    return ",".join(found).strip()
+
+
+def _is_accept(line: str) -> bool:
+    return line.partition(":")[0].strip().lower() == "accept"
+
+
+def _response(
+    status: int,
+    body: bytes,
+    kind: str = "text/plain; charset=utf-8",
+    *,
+    with_body: bool = True,
+    **headers: str,
+) -> bytes:
+    lines = [
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
+        f"Content-Type: {kind}",
+        f"Content-Length: {len(body)}",
+        "Connection: close",
+        *(f"{name}: {value}" for name, value in headers.items()),
+    ]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + (body if with_body else b"")
 
 
 def page_metrics(stats: ReceiverStats) -> Iterator[Metric]:

@@ -1,4 +1,4 @@
-"""Do the receiver's two loops still turn?
+"""Signs of life of the receiver's loops.
 
 Each is asked to call back. A loop that hangs does not, and the age of its latest answer says for
 how long. The worker may rightly be busy for a while, because handlers may be slow.
@@ -10,6 +10,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from batchudp_handler.receiver.guard import Guard, Loop, Seam, run_loop
 from batchudp_handler.waits import until
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Pulse:
         ask: Has a function called with each loop's name, on that loop, soon.
         interval: Seconds between two questions.
         after_question: Called each time; for a watchdog.
+        guard: Where errors are counted.
         clock: Monotonic time in seconds.
     """
 
@@ -36,11 +38,13 @@ class Pulse:
         *,
         interval: float,
         after_question: Callable[[], None],
+        guard: Guard | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ask = ask
         self._interval = interval
         self._after_question = after_question
+        self._guard = Guard() if guard is None else guard
         self._clock = clock
         self._latest = dict.fromkeys(ask, clock())
         self._unanswered: set[str] = set()
@@ -71,7 +75,7 @@ class Pulse:
             if name not in self._unanswered:
                 self._unanswered.add(name)
                 self._latest[name] = self._clock()
-                ask(self._answer_of(name))
+                self._guard.run(Seam.WORKER, ask, self._answer_of(name))
         self._after_question()
 
     def _answer_of(self, name: str) -> Callable[[], None]:
@@ -81,6 +85,11 @@ class Pulse:
         return answer
 
     def _run(self) -> None:
-        self.beat()
-        while not until(self._has_ended.wait, self._interval):
+        run_loop(self._guard, Loop.PULSE, self._turn, self._has_ended.is_set)
+
+    def _turn(self) -> None:
+        """Ask, then wait until it is time to ask again, or over."""
+        try:
             self.beat()
+        finally:
+            until(self._has_ended.wait, self._interval)

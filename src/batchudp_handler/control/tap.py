@@ -1,4 +1,4 @@
-"""How do records get to those who follow them live, without holding up anything?
+"""The way of records to those who follow them live, without holding up anything.
 
     worker: deliver -> Tap.offer (never waits) -> control thread: filter, format, send
 
@@ -17,6 +17,8 @@ from batchudp_handler.receiver.reemit import Outcome, Reemitter
 if TYPE_CHECKING:
     import logging
     from collections.abc import Callable, Iterable
+
+    from batchudp_handler.receiver.guard import Guard
 
 __all__ = ["RecordFilter", "Tap", "TappedReemitter"]
 
@@ -68,9 +70,16 @@ class Tap:
         self._records: deque[tuple[logging.LogRecord, int]] = deque()
 
     def offer(self, records: Iterable[logging.LogRecord]) -> None:
-        """Keep the records for the followers, as far as there is room."""
+        """Keep the records for the followers, as far as there is room.
+
+        A record whose size cannot be told, because a filter or a factory made something odd of it,
+        counts as skipped.
+        """
         for record in records:
-            size = _size(record)
+            try:
+                size = _size(record)
+            except BaseException:  # noqa: BLE001  # code of the program; told with `skipped`
+                size = self._most_bytes + 1
             if self._offered_bytes - self._taken_bytes + size > self._most_bytes:
                 self.skipped += 1
                 continue
@@ -95,12 +104,12 @@ class TappedReemitter(Reemitter):
         super().__init__(prefix=prefix)
         self._tap = tap
 
-    def deliver(self, records: Iterable[logging.LogRecord]) -> Outcome:
+    def deliver(self, records: Iterable[logging.LogRecord], guard: Guard | None = None) -> Outcome:
         """Hand over each record, then show it."""
         if not self._tap.has_followers:
-            return super().deliver(records)
+            return super().deliver(records, guard)
         kept = list(records)
-        outcome = super().deliver(kept)
+        outcome = super().deliver(kept, guard)
         self._tap.offer(kept)
         return outcome
 

@@ -300,6 +300,7 @@ def records(
     *,
     start: int = 0,
     stop: int | None = None,
+    on_error: Callable[[BaseException], None] | None = None,
 ) -> list[logging.LogRecord]:
     """Make the `LogRecord`s of a batch, in its order, without the refused ones.
 
@@ -310,15 +311,17 @@ def records(
             for `created` where the sender gave none.
         start: The first row wanted.
         stop: The row after the last one wanted.
+        on_error: Told what the record factory of the program raises; None: nobody is.
 
     Returns:
-        Records of the class that `logging.setLogRecordFactory` asks for.
+        Records of the class that `logging.setLogRecordFactory` asks for; plain ones where the
+        factory raises or returns something that holds no attributes.
     """
     rows = _attribute_rows(batch, provenance, range(len(batch.contents))[start:stop])
     factory = logging.getLogRecordFactory()
     if factory is logging.LogRecord:
         return [_record(row) for row in rows]
-    return [_record_by(factory, row) for row in rows]
+    return [_record_by(factory, row, on_error) for row in rows]
 
 
 def _record(attributes: dict[str, Any]) -> logging.LogRecord:
@@ -327,10 +330,19 @@ def _record(attributes: dict[str, Any]) -> logging.LogRecord:
     return record
 
 
-def _record_by(factory: Callable[..., logging.LogRecord], row: dict[str, Any]) -> Any:
+def _record_by(
+    factory: Callable[..., logging.LogRecord],
+    row: dict[str, Any],
+    on_error: Callable[[BaseException], None] | None,
+) -> Any:
     """A record of the program's own kind, made as `logging.makeLogRecord` makes one."""
-    record = factory(None, None, "", 0, "", (), None, None)
-    record.__dict__.update(row)
+    try:
+        record = factory(None, None, "", 0, "", (), None, None)
+        record.__dict__.update(row)
+    except BaseException as error:  # noqa: BLE001  # code of the program
+        if on_error is not None:
+            on_error(error)
+        return _record(row)
     return record
 
 

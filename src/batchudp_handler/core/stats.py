@@ -126,8 +126,19 @@ class ReceiverStats:
     """In those datagrams."""
     handler_errors: int = 0
     """Records on which a local handler raised; they count as delivered."""
+    callback_errors: Mapping[str, int] = field(default_factory=dict)
+    """By place: how often code of the program raised where the receiver called it. `handler` are
+    records, the others calls."""
+    internal_errors: Mapping[str, int] = field(default_factory=dict)
+    """By loop: mistakes of the receiver itself, after which the loop went on."""
     filtered: int = 0
-    """Delivered records that no local logger wanted."""
+    """Delivered records that no local logger or handler wanted at their level."""
+    unhandled: int = 0
+    """Delivered records that found no handler. `logging.lastResort` prints those at WARNING and
+    above on standard error, as it does for the program's own."""
+    clients_refused: Mapping[str, int] = field(default_factory=dict)
+    """By cause: clients of the control socket and the metrics page that were let go without an
+    answer, because they were too many, too slow or did not read."""
     trimmed: Mapping[str, int] = field(default_factory=dict)
     """What delivered records lost to a limit: texts that were cut, fields that were left out,
     templates that were not trusted and are shown as they came."""

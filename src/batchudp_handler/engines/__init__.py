@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from batchudp_handler.engines.forwarder import NatsForwarder
     from batchudp_handler.engines.source import NatsSource
+    from batchudp_handler.receiver.guard import Guard
 
 __all__ = ["forwarder", "source"]
 
@@ -41,8 +42,8 @@ def forwarder(url: str, *, create_stream: bool = False) -> Callable[..., NatsFor
     return partial(NatsForwarder, target, create_stream=create_stream)
 
 
-def source(url: str, *, create_stream: bool = False) -> NatsSource:
-    """What gives batches of the engine at `url` to a worker.
+def source(url: str, *, create_stream: bool = False, guard: Guard | None = None) -> NatsSource:
+    """What gives batches of the engine at `url` to a worker, and counts errors in `guard`.
 
     Raises:
         ConfigError: The URL is wrong, or the library is missing.
@@ -54,4 +55,4 @@ def source(url: str, *, create_stream: bool = False) -> NatsSource:
         from batchudp_handler.engines.source import NatsSource
     except ImportError:
         raise ConfigError(MISSING) from None
-    return NatsSource(target, create_stream=create_stream)
+    return NatsSource(target, create_stream=create_stream, guard=guard)

@@ -1,4 +1,4 @@
-"""How do batches get from a receiver's core into JetStream?
+"""The way of batches from a receiver's core into JetStream.
 
     receiver core -> NatsForwarder -> JetStream; the sender's ack waits for the engine's
 
@@ -20,9 +20,10 @@ import nats.errors
 from batchudp_handler.core.codec import Codec, decode_payload
 from batchudp_handler.core.errors import DecodeError, Reason
 from batchudp_handler.core.events import BatchReceived
-from batchudp_handler.engines.client import CONNECT_DELAY, ENGINE_ERRORS, Connection, LoopThread
+from batchudp_handler.engines.client import CONNECT_DELAY, Connection, LoopThread
 from batchudp_handler.engines.message import message_from_batch
 from batchudp_handler.engines.target import RETRY_HORIZON
+from batchudp_handler.receiver.guard import Loop, Seam
 from batchudp_handler.receiver.receive_socket import address_text
 from batchudp_handler.waits import join_thread
 
@@ -61,7 +62,7 @@ class NatsForwarder:
     """
 
     filtered = 0
-    handler_errors = 0
+    handler_errors = 0  # no record is handed to a local handler
     trimmed: Mapping[str, int] = MappingProxyType({})  # batches are passed on as they are
 
     def __init__(
@@ -82,6 +83,7 @@ class NatsForwarder:
         self.duplicate_window: float | None = None
         self._limits = limits
         self._diagnostics = diagnostics
+        self._guard = diagnostics.guard
         self._on_handled = on_handled
         self._kernel_drops = kernel_drops
         self._create_stream = create_stream
@@ -131,10 +133,7 @@ class NatsForwarder:
         for event in events:
             self._tell_one(event)
         self._diagnostics.on_kernel_drops(self._kernel_drops())
-        try:
-            self._diagnostics.tell(closing=closing)
-        except (Exception, SystemExit):  # noqa: BLE001  # a handler of the diagnostics logger
-            self.handler_errors += 1
+        self._diagnostics.tell(closing=closing)
 
     def _tell_one(self, event: Work) -> None:
         if not callable(event):
@@ -149,19 +148,36 @@ class NatsForwarder:
         try:
             await self._open()
             while self._waiting or self._publishing or not self._is_finishing:
-                await self._take_waiting()
-                await self._pause()
+                await self._turn()
         except asyncio.CancelledError:
             pass  # asked for by finish(): what is left was not confirmed
         finally:
             telling.cancel()
+            await self._close()
+
+    async def _turn(self) -> None:
+        """The root of the loop: an error of our own costs a pause, no more."""
+        try:
+            await self._take_waiting()
+            await self._pause()
+        except Exception as error:  # noqa: BLE001  # it goes on
+            self._guard.loop_failed(Loop.ENGINE, error)
+            await asyncio.sleep(CONNECT_DELAY)
+
+    async def _close(self) -> None:
+        try:
             await self._connection.close()
+        except Exception as error:  # noqa: BLE001  # the library's; what matters is confirmed
+            self._diagnostics.on_engine_error(error)
 
     async def _tell_regularly(self) -> None:
         """Also while the engine is away, which may keep everything else waiting."""
         while True:
             await asyncio.sleep(TELL_SECONDS)
-            self.tell(())
+            try:
+                self.tell(())
+            except Exception as error:  # noqa: BLE001  # it goes on
+                self._guard.loop_failed(Loop.ENGINE, error)
 
     async def _open(self) -> None:
         """Connect; an engine that is away now may come."""
@@ -173,8 +189,8 @@ class NatsForwarder:
                 )
                 self._tell_short_window()
                 return
-            except ENGINE_ERRORS as error:
-                await self._connection.close()
+            except Exception as error:  # noqa: BLE001  # whatever it is, it is tried again
+                await self._close()
                 self._diagnostics.on_engine_error(error)
                 self.tell(())
                 await asyncio.sleep(CONNECT_DELAY)
@@ -195,7 +211,7 @@ class NatsForwarder:
         while self._waiting:
             event = self._waiting.popleft()
             if callable(event):
-                self._call(event)
+                self._guard.run(Seam.BETWEEN_BATCHES, event)
                 continue
             if not isinstance(event, BatchReceived):
                 continue
@@ -205,12 +221,6 @@ class NatsForwarder:
             self._publishing.add(task)
             task.add_done_callback(self._published)
 
-    def _call(self, function: Callable[[], None]) -> None:
-        try:
-            function()
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # the caller's function
-            self._diagnostics.on_handler_errors(1, error)
-
     def _published(self, task: asyncio.Task[None]) -> None:
         self._publishing.discard(task)
         if self._is_finishing:
@@ -218,6 +228,7 @@ class NatsForwarder:
 
     async def _forward(self, batch: BatchReceived) -> None:
         """Publish one batch, however long it takes, and answer for it once."""
+        records = batch.n_rec or 1
         try:
             records = batch.n_rec or self._count(batch)
             headers, body = message_from_batch(
@@ -226,6 +237,9 @@ class NatsForwarder:
             refused = await self._publish(headers, body)
         except DecodeError as error:
             records, refused = 1, error.reason
+        except Exception as error:  # noqa: BLE001  # a mistake of ours: answer all the same
+            self._guard.loop_failed(Loop.ENGINE, error)
+            refused = Reason.ENGINE_REFUSED
         rejected: dict[str, int] = {} if refused is None else {refused: records}
         self._on_handled(batch, 0 if rejected else records, rejected)
         for reason, count in rejected.items():
@@ -246,7 +260,7 @@ class NatsForwarder:
                 )
             except nats.errors.MaxPayloadError:
                 return Reason.ENGINE_REFUSED
-            except ENGINE_ERRORS as error:
+            except Exception as error:  # noqa: BLE001  # the engine's or the library's: once more
                 self.retries += 1
                 self._diagnostics.on_engine_error(error)
                 await asyncio.sleep(delay)

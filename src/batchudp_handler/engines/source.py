@@ -1,4 +1,4 @@
-"""How do batches get out of JetStream into local logging?
+"""The way of batches out of JetStream into local logging.
 
 JetStream -> NatsSource -> ReceiveWorker -> local loggers; then the engine is told
 """
@@ -6,15 +6,17 @@ JetStream -> NatsSource -> ReceiveWorker -> local loggers; then the engine is to
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 from nats.js.api import ConsumerConfig
 
-from batchudp_handler.core.errors import DecodeError
+from batchudp_handler.core.errors import DecodeError, Reason
 from batchudp_handler.engines.client import CONNECT_DELAY, ENGINE_ERRORS, Connection, LoopThread
 from batchudp_handler.engines.message import batch_from_message
+from batchudp_handler.receiver.guard import Guard, Loop
 from batchudp_handler.waits import join_thread, until
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ class NatsSource:
         deliver: Takes the batches, such as `ReceiveWorker.put`; who handled one calls
             `on_handled`, and only then the engine is told.
         create_stream: Create the stream if there is none.
+        guard: Where errors are counted.
     """
 
     def __init__(
@@ -53,7 +56,9 @@ class NatsSource:
         deliver: Callable[[Sequence[BatchReceived]], None] = _nowhere,
         *,
         create_stream: bool = False,
+        guard: Guard | None = None,
     ) -> None:
+        self._guard = Guard() if guard is None else guard
         self.received = 0
         """Messages that the engine gave out."""
         self.redelivered = 0
@@ -118,10 +123,18 @@ class NatsSource:
         subscription = await self._subscribe()
         try:
             while not self._is_stopping:
-                await self._take(subscription)
+                await self._turn(subscription)
             await self._wait_for_handlers()
         finally:
             await self._connection.close()
+
+    async def _turn(self, subscription: Any) -> None:
+        """The root of the loop: an error of our own costs a pause, no more."""
+        try:
+            await self._take(subscription)
+        except Exception as error:  # noqa: BLE001  # it goes on
+            self._guard.loop_failed(Loop.ENGINE, error)
+            await asyncio.sleep(CONNECT_DELAY)
 
     async def _subscribe(self) -> Any:
 
@@ -136,7 +149,8 @@ class NatsSource:
                     config=ConsumerConfig(ack_wait=ACK_WAIT, max_ack_pending=4 * WAITING_LIMIT),
                 )
             except ENGINE_ERRORS:
-                await self._connection.close()
+                with contextlib.suppress(*ENGINE_ERRORS):
+                    await self._connection.close()
                 if self._is_stopping:
                     raise
                 await asyncio.sleep(CONNECT_DELAY)
@@ -163,15 +177,24 @@ class NatsSource:
 
     async def _batch(self, message: Any) -> BatchReceived | None:
         self.received += 1
-        self.redelivered += message.metadata.num_delivered > 1
         try:
+            self.redelivered += message.metadata.num_delivered > 1
             batch = batch_from_message(message.headers, message.data)
         except DecodeError as error:
-            self.rejected[error.reason] = self.rejected.get(error.reason, 0) + 1
-            await message.term()  # nobody else could read it either
+            await self._refuse(message, error.reason)
+            return None
+        except Exception as error:  # noqa: BLE001  # a mistake of ours: the others are taken
+            self._guard.loop_failed(Loop.ENGINE, error)
+            await self._refuse(message, Reason.CODEC)
             return None
         self._pending[id(batch)] = (batch, message)
         return batch
+
+    async def _refuse(self, message: Any, reason: Reason) -> None:
+        """Tell the engine that nobody could read this message."""
+        self.rejected[reason] = self.rejected.get(reason, 0) + 1
+        with contextlib.suppress(*ENGINE_ERRORS):  # it is given out, and refused, once more
+            await message.term()
 
     async def _keep_alive(self) -> None:
         """Slow handlers are no reason for the engine to give their batch to somebody else."""
@@ -179,8 +202,9 @@ class NatsSource:
         if now < self._alive_at:
             return
         self._alive_at = now + ACK_WAIT / 3
-        for _, message in list(self._pending.values()):
-            await message.in_progress()
+        with contextlib.suppress(*ENGINE_ERRORS):  # then it is given out again, and counted
+            for _, message in list(self._pending.values()):
+                await message.in_progress()
 
     async def _wait_for_handlers(self) -> None:
         while self._pending or self._confirming:

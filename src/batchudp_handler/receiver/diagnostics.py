@@ -6,7 +6,8 @@ and one line for each sender that leaves. Whoever can send datagrams could make 
 without end, so each kind of message appears at once and then at most every ten seconds, refusals
 at most once a minute for each reason, with what has come together meanwhile.
 
-Only the worker thread calls this, because the operator's handlers may be slow.
+Only the worker thread calls this, because the operator's handlers may be slow. One that raises
+ends nothing: the guard writes the message to standard error instead.
 """
 
 from __future__ import annotations
@@ -24,20 +25,42 @@ from batchudp_handler.core.events import (
     StreamEnded,
 )
 from batchudp_handler.core.refusals import Refusals
+from batchudp_handler.receiver.guard import Guard, Loop, Seam, error_text
 from batchudp_handler.receiver.receive_socket import address_text
 from batchudp_handler.receiver.reemit import DIAGNOSTICS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from batchudp_handler.core.events import Address, Event
     from batchudp_handler.core.refusals import Report
     from batchudp_handler.core.stats import StreamStats
+    from batchudp_handler.receiver.guard import Trouble
 
 __all__ = ["Diagnostics", "ReceiveFailed"]
 
 QUIET_SECONDS = 10.0
+MOST_KINDS = 64
+"""Messages that are counted apart; handlers and places beyond this share one for each seam."""
 SUMMARIES_AT_ONCE = 20
+TROUBLES: Mapping[Seam, str] = {
+    Seam.HANDLER: "a local handler raised on %d records%s",
+    Seam.RECORD_FACTORY: "the record factory raised on %d records, made without it%s",
+    Seam.AFTER_BATCH: "an output failed after %d batches%s",
+    Seam.BETWEEN_BATCHES: "functions called between batches raised %d times%s",
+    Seam.ON_READER: "functions called on the reader raised %d times%s",
+    Seam.WORKER: "the worker of new_worker raised %d times%s",
+    Seam.CLOCK: "the clock raised %d times%s",
+    Seam.TAP: "%d records could not be shown to those who follow%s",
+    Seam.ANSWER: "answers of the control socket raised %d times%s",
+    Seam.METRICS: "the metrics page raised %d times%s",
+}
+"""How an error at each seam is told; those of `Seam.DIAGNOSTICS` go to standard error."""
+LOOP_FAILED = "%%d internal errors in the loop %s, which goes on%%s"
+UNHANDLED = (
+    "%d records found no handler, latest from logger %r: give the root logger one, "
+    "by logging.basicConfig() or under 'root' in the logging configuration"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +95,13 @@ class Diagnostics:
     """Collects what is to be told, and tells it at a bounded rate."""
 
     clock: Callable[[], float]
+    guard: Guard = field(default_factory=Guard)
     log: logging.Logger = field(default_factory=lambda: logging.getLogger(DIAGNOSTICS))
     _pending: dict[str, _Pending] = field(
         default_factory=lambda: {
             "lost": _Pending("%d records lost on the way%s"),
             "sender_dropped": _Pending("%d records dropped by their senders%s"),
             "kernel": _Pending("%d datagrams dropped by the kernel's receive buffer%s"),
-            "handler": _Pending("a local handler raised on %d records%s"),
             "receive": _Pending("receiving failed %d times%s"),
             "engine": _Pending("the engine did not take a batch %d times%s"),
         }
@@ -87,6 +110,7 @@ class Diagnostics:
     _rejections: Refusals = field(default_factory=Refusals)
     _summaries: _Summaries = field(default_factory=_Summaries)
     _kernel_drops: int = 0
+    _has_told_unhandled: bool = False
 
     def on_event(self, event: Event | ReceiveFailed) -> None:
         """Take what happened to a stream or to the socket."""
@@ -102,20 +126,22 @@ class Diagnostics:
         elif isinstance(event, ReceiveFailed):
             self._add("receive", 1, f", latest {event.name}")
 
-    def on_handler_errors(self, count: int, error: BaseException) -> None:
-        """Take records on which a handler raised; the error's text may hold a log line."""
-        self._add("handler", count, f", latest {type(error).__name__}")
+    def on_unhandled(self, count: int, name: str) -> None:
+        """Say once that records reach no handler, and what to do about it."""
+        if not self._has_told_unhandled:
+            self._has_told_unhandled = True
+            self._warn(UNHANDLED, count, name)
 
     def on_engine_error(self, error: BaseException) -> None:
         """Take a call to the engine that failed and will be made again."""
-        self._add("engine", 1, f", latest {type(error).__name__}")
+        self._add("engine", 1, f", latest {error_text(error)}")
 
     def on_short_window(self, window: float, horizon: float) -> None:
         """Say that the engine forgets too early; both in seconds."""
         words = (
             "the engine forgets ids after %g s, senders may repeat for %g s: copies are possible"
         )
-        self.log.warning(words, window, horizon)
+        self._warn(words, window, horizon)
 
     def on_rejected(self, count: int, reason: str, address: Address) -> None:
         """Take records that arrived and could not be delivered."""
@@ -129,23 +155,38 @@ class Diagnostics:
 
     def tell(self, *, closing: bool = False) -> None:
         """Write what is due; at the end, everything."""
+        for trouble in self.guard.take_untold():
+            self._on_trouble(trouble)
         now = self.clock()
         self._tell_refusals(now, closing=closing)
         for pending in self._pending.values():
             if pending.count and (closing or now >= pending.not_before):
-                self.log.warning(pending.words, pending.count, pending.detail)
-                pending.count, pending.not_before = 0, now + QUIET_SECONDS
+                count, pending.count, pending.not_before = pending.count, 0, now + QUIET_SECONDS
+                self._warn(pending.words, count, pending.detail)
         summaries = self._summaries
         if summaries.omitted and (closing or now >= summaries.until):
-            self.log.info("%d more streams ended", summaries.omitted)
-            summaries.omitted = 0
+            omitted, summaries.omitted = summaries.omitted, 0
+            self.guard.say(self.log, logging.INFO, "%d more streams ended", omitted)
+
+    def _on_trouble(self, trouble: Trouble) -> None:
+        where, text = trouble.seam, trouble.text
+        kind = f"{where} {trouble.place}"
+        if len(self._pending) >= MOST_KINDS and kind not in self._pending:
+            kind = f"{where} "
+        words = LOOP_FAILED % where if isinstance(where, Loop) else TROUBLES[where]
+        self._pending.setdefault(kind, _Pending(words))
+        place = f" in {trouble.place}" if trouble.place else ""
+        self._add(kind, trouble.count, f", latest {text}{place}")
 
     def _tell_refusals(self, now: float, *, closing: bool) -> None:
         while self._refused:
-            self.log.warning("%s", _refusal_text("refused", "datagram", self._refused.pop(0)))
+            self._warn("%s", _refusal_text("refused", "datagram", self._refused.pop(0)))
         rejected = self._rejections.rest(now) if closing else self._rejections.due(now)
         for report in rejected:
-            self.log.warning("%s", _refusal_text("rejected", "record", report))
+            self._warn("%s", _refusal_text("rejected", "record", report))
+
+    def _warn(self, words: str, *args: object) -> None:
+        self.guard.say(self.log, logging.WARNING, words, *args)
 
     def _add(self, kind: str, count: int, detail: str) -> None:
         pending = self._pending[kind]
@@ -162,7 +203,7 @@ class Diagnostics:
         summaries.told += 1
         failed = stats.lost or stats.missing or stats.sender_dropped or stats.rejected
         level = logging.WARNING if failed or stats.tail_unknown else logging.INFO
-        self.log.log(level, "%s", _summary(stats, reason))
+        self.guard.say(self.log, level, "%s", _summary(stats, reason))
 
 
 def _refusal_text(verb: str, what: str, report: Report) -> str:

@@ -1,9 +1,9 @@
-"""Which local logger gets a record that came over the network?
+"""Delivery of records that came over the network to local loggers.
 
-The nearest one that exists: looked up by the record's name, then by its dotted prefixes, and the
-root logger in the end. That is where a logger of the full name would hand its records on to, so
-nothing changes for the handlers; but no logger is ever made for a remote name. `logging` keeps
-loggers for ever, and one name with 16,000 dots costs 250 MB.
+A record goes to the nearest logger that exists: looked up by the record's name, then by its dotted
+prefixes, and the root logger in the end. That is where a logger of the full name would hand its
+records on to, so nothing changes for the handlers; but no logger is ever made for a remote name.
+`logging` keeps loggers for ever, and one name with 16,000 dots costs 250 MB.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from batchudp_handler.core.limits import DecodeLimits
+from batchudp_handler.receiver.guard import Guard, Seam
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 __all__ = ["DIAGNOSTICS", "Outcome", "Reemitter", "nearest_logger"]
 
@@ -49,11 +50,13 @@ class Outcome:
     """What became of the records of one batch."""
 
     filtered: int = 0
-    """No local logger wanted them at their level."""
+    """No local logger or handler wanted them at their level."""
+    unhandled: int = 0
+    """There is no handler that they could have reached."""
+    unhandled_name: str = ""
+    """The name of the latest of these records."""
     errors: int = 0
     """A local handler or filter raised."""
-    error: BaseException | None = None
-    """The latest of these errors."""
 
 
 class _Route(NamedTuple):
@@ -61,6 +64,9 @@ class _Route(NamedTuple):
     is_enabled_for: Callable[[int], bool] | None
     """Where a logger class of the user decides itself."""
     threshold: float
+    """The level from which the logger takes records."""
+    reach: float | None
+    """The level from which a handler takes what the logger has taken; None: there is none."""
 
 
 class Reemitter:
@@ -83,26 +89,37 @@ class Reemitter:
         self._components = components
         self._manager = logging.Logger.manager if manager is None else manager
 
-    def deliver(self, records: Iterable[logging.LogRecord]) -> Outcome:
+    def deliver(self, records: Iterable[logging.LogRecord], guard: Guard | None = None) -> Outcome:
         """Hand over each record; a handler that raises does not keep the others from it."""
+        guard = Guard() if guard is None else guard
         outcome = Outcome()
         routes: dict[str, _Route] = {}
-        prefix = self._prefix
         for record in records:
-            if prefix:
-                record.name = prefix + record.name
-            route = routes.get(record.name)
-            if route is None:
-                route = routes[record.name] = self._route(record.name)
-            if not _wants(route, record.levelno):
-                outcome.filtered += 1
-                continue
             try:
-                route.handle(record)
-            except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever a handler raises
+                self._hand_over(record, routes, outcome)
+            except BaseException as error:  # noqa: BLE001  # whatever code of the program raises
                 outcome.errors += 1
-                outcome.error = error
+                guard.failed(Seam.HANDLER, error)
         return outcome
+
+    def _hand_over(
+        self, record: logging.LogRecord, routes: dict[str, _Route], outcome: Outcome
+    ) -> None:
+        if self._prefix:
+            record.name = self._prefix + record.name
+        route = routes.get(record.name)
+        if route is None:
+            route = routes[record.name] = self._route(record.name)
+        if not _wants(route, record.levelno):
+            outcome.filtered += 1
+            return
+        if route.reach is None:
+            outcome.unhandled += 1
+            outcome.unhandled_name = record.name
+        elif record.levelno < route.reach:
+            outcome.filtered += 1
+        # even so: filters of the logger may count, and `logging.lastResort` may print it
+        route.handle(record)
 
     def _route(self, name: str) -> _Route:
         """Where records of this name go, decided once per batch.
@@ -111,13 +128,31 @@ class Reemitter:
         sender with a million of them could use; its answer comes from these three values.
         """
         logger = nearest_logger(name, self._manager, self._components)
+        reach = _reach(logger)
         if type(logger).isEnabledFor is not logging.Logger.isEnabledFor:
-            return _Route(logger.handle, logger.isEnabledFor, 0)
+            return _Route(logger.handle, logger.isEnabledFor, 0, reach)
         threshold = max(logger.getEffectiveLevel(), self._manager.disable + 1)
-        return _Route(logger.handle, None, _NEVER if logger.disabled else threshold)
+        return _Route(logger.handle, None, _NEVER if logger.disabled else threshold, reach)
 
 
 def _wants(route: _Route, levelno: int) -> bool:
     if route.is_enabled_for is not None:
         return route.is_enabled_for(levelno)
     return levelno >= route.threshold
+
+
+def _reach(logger: logging.Logger) -> float | None:
+    """The lowest level of the handlers that `Logger.callHandlers` would find; None: it finds none.
+
+    Of a logger class with other ways to its handlers nothing is known: all levels reach them.
+    """
+    kind = type(logger)
+    if (kind.handle, kind.callHandlers) != (logging.Logger.handle, logging.Logger.callHandlers):
+        return -_NEVER
+    return min((handler.level for handler in _handlers_of(logger)), default=None)
+
+
+def _handlers_of(logger: logging.Logger | None) -> Iterator[logging.Handler]:
+    while logger is not None:
+        yield from logger.handlers
+        logger = logger.parent if logger.propagate else None

@@ -1,4 +1,4 @@
-"""How do datagrams become records in this process's own logging?
+"""The receiver: from datagrams to records in this process's own logging.
 
     reader (the thread that calls serve_forever)          worker (one thread)
     wait -> read the socket empty -> ReceiverProtocol  ->  decode -> local loggers
@@ -10,12 +10,15 @@ core bounds. The protocol is touched by both, so one lock guards it; it is held 
 a few method calls, never while a handler, the socket or a decoder runs.
 
 Three things keep the loops alive whatever arrives: the core never raises on network input, the
-decoder raises `DecodeError` only, and a handler's error is counted.
+decoder raises `DecodeError` only, and what the program's own code raises is counted by the
+guard.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import logging
 import os
 import threading
 import time
@@ -25,16 +28,21 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from batchudp_handler.config import ReceiverConfig
-from batchudp_handler.core.errors import ConfigError, Reason
+from batchudp_handler.core.errors import Reason
+from batchudp_handler.core.events import BatchReceived
 from batchudp_handler.core.limits import DecodeLimits
 from batchudp_handler.core.reassembly import ReassemblyLimits
 from batchudp_handler.core.receiver import ReceiverProtocol, ReceiverSettings
 from batchudp_handler.keys import load_keys
 from batchudp_handler.receiver.diagnostics import Diagnostics, ReceiveFailed
+from batchudp_handler.receiver.guard import Guard, Loop, Seam, run_loop
+from batchudp_handler.receiver.handler_errors import HandlerErrors
+from batchudp_handler.receiver.latch import Latch
 from batchudp_handler.receiver.receive_socket import ReceiveSocket
-from batchudp_handler.receiver.reemit import Reemitter
+from batchudp_handler.receiver.reemit import DIAGNOSTICS, Reemitter
 from batchudp_handler.receiver.worker import ReceiveWorker
 from batchudp_handler.settings import settings_of, values_of
+from batchudp_handler.waits import join_thread
 
 if TYPE_CHECKING:
     import socket
@@ -42,7 +50,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from batchudp_handler.core.auth import Key
-    from batchudp_handler.core.events import Address, BatchReceived
+    from batchudp_handler.core.events import Address, Event
     from batchudp_handler.core.stats import ReceiverStats
     from batchudp_handler.receiver.worker import Worker, WorkerFactory
 
@@ -54,6 +62,8 @@ STREAMS_AT_ONCE = 32
 """Copied for `stats` while the reader waits: about 0.3 ms."""
 LAST_READ_SECONDS = 1.0
 """At shutdown, how long what waits in the kernel may still be read while more comes in."""
+END_SECONDS = LAST_READ_SECONDS + 1.0
+"""What the end may take beyond `shutdown_timeout`."""
 RETRY_SECONDS = 0.05
 """Pause after an error of the socket, so that one that stays cannot spin."""
 SIGNAL_CHECK_SECONDS = 1.0
@@ -133,23 +143,26 @@ class BatchUDPReceiver:
         self._config = config = ReceiverConfig.from_mapping(given)
         if keys is None:
             keys = load_keys(config.key_file)
-        self._clock = clock
+        self.guard = Guard()
+        self._clock = clock if clock is time.monotonic else self._guarded_clock(clock)
+        self._handler_errors = HandlerErrors(self.guard)
         self._limits = self._with_settings(limits or DecodeLimits())
         self._socket = self._open_socket(inherited)
         self._address = self._socket.address
-        self._lock = threading.Lock()  # guards the protocol and what the reader counts
+        # for the protocol; re-entrant, as a signal handler may ask for the counters at any moment
+        self._lock = threading.RLock()
         try:
             self._protocol = self._new_protocol(keys)
             self._worker = self._new_worker(after_batch, new_worker)
-        except ConfigError:  # such as a key number that is used twice
+        except BaseException:  # a key number that is used twice, or what `new_worker` raises
             self._socket.close()
             raise
         self._calls: deque[Callable[[], None]] = deque()
         self._wakes_at = _NEVER
-        self._is_stopping = False
+        self._is_stopping = self._is_closing = False
         self._serving: threading.Thread | None = None
         self._background: threading.Thread | None = None
-        self._has_stopped = threading.Event()
+        self._stopped = Latch()
 
     @classmethod
     def from_config(
@@ -197,10 +210,21 @@ class BatchUDPReceiver:
             new_worker = partial(ReceiveWorker, reemitter=reemitter, after_batch=after_batch)
         return new_worker(
             limits=self._limits,
-            diagnostics=Diagnostics(self._clock),
+            diagnostics=Diagnostics(self._clock, self.guard),
             on_handled=self._on_handled,
             kernel_drops=self._socket.kernel_drops,
         )
+
+    def _guarded_clock(self, clock: Callable[[], float]) -> Callable[[], float]:
+        """The clock of the program, which shows its latest time when it raises."""
+        latest = time.monotonic()
+
+        def now() -> float:
+            nonlocal latest
+            latest = float(self.guard.run(Seam.CLOCK, clock, default=latest))
+            return latest
+
+        return now
 
     def _new_protocol(self, keys: Sequence[Key]) -> ReceiverProtocol:
         config = self._config
@@ -247,9 +271,13 @@ class BatchUDPReceiver:
             time.sleep(0)  # a reader that waits for the lock gets it before we do
         return replace(
             census.stats(),
-            filtered=self._worker.filtered,
-            handler_errors=self._worker.handler_errors,
-            trimmed=dict(self._worker.trimmed),
+            filtered=self._of_worker("filtered", 0),
+            unhandled=self._of_worker("unhandled", 0),
+            handler_errors=self._of_worker("handler_errors", 0),
+            trimmed=dict(self._of_worker("trimmed", {})),
+            callback_errors=self.guard.callback_errors(),
+            internal_errors=self.guard.internal_errors(),
+            clients_refused=self.guard.clients_refused(),
             kernel_drops=self._socket.kernel_drops(),
             receive_buffer=self._socket.receive_buffer,
         )
@@ -260,24 +288,21 @@ class BatchUDPReceiver:
             progress = self._protocol.progress()
         return progress.sums()
 
+    def _of_worker(self, name: str, default: Any) -> Any:
+        return self.guard.run(Seam.WORKER, getattr, self._worker, name, default, default=default)
+
     def serve_forever(self) -> None:
         """Receive in this thread until `shutdown`; may be called once."""
-        if self._serving is not None or self._has_stopped.is_set():
+        if self._serving is not None or self._stopped.is_set:
             message = "a receiver serves once"
             raise RuntimeError(message)
         self._serving = threading.current_thread()
-        self._worker.start()
         try:
-            while not self._is_stopping:
-                try:
-                    self._turn()
-                except Exception as error:  # noqa: BLE001  # the root of the loop: it goes on
-                    self._worker.put([ReceiveFailed(type(error).__name__)])
-                    time.sleep(RETRY_SECONDS)
+            self._worker.start()
+            run_loop(self.guard, Loop.READER, self._turn, lambda: self._is_stopping)
             self._read_the_rest()
         finally:
-            self._finish()
-            self._has_stopped.set()
+            self._end()
 
     def shutdown(self) -> None:
         """Stop reading, finish what waits, and return when that is done.
@@ -287,9 +312,23 @@ class BatchUDPReceiver:
         """
         self._is_stopping = True
         self._socket.wake()
-        own = (None, threading.current_thread())
-        if self._serving not in own and not self._worker.is_current_thread():
-            self._has_stopped.wait()
+        if self._serving is not None and not self._is_inside():
+            self._stopped.is_set_within(self._longest_end())
+
+    def count_errors_of(self, *handlers: logging.Handler) -> None:
+        """Count in `stats().handler_errors` what these handlers catch themselves.
+
+        The handlers of the standard library catch their errors and print forty lines on standard
+        error (`Handler.handleError`). From now on such an error on a record that arrived is
+        counted and told as a warning on the logger `batchudp.receiver`, with the handler's name,
+        and printed at most once a minute. Handlers behind these, such as the target of a
+        `MemoryHandler`, are counted as well. Records that the program logs itself are left
+        alone. `close` ends it.
+        """
+        for handler in self._handler_errors.watch(handlers):
+            words = "errors of %s cannot be counted: it takes no attribute handleError"
+            name = type(handler).__name__
+            self.guard.say(logging.getLogger(DIAGNOSTICS), logging.WARNING, words, name)
 
     def call_between_batches(self, function: Callable[[], None]) -> None:
         """Have it called on the thread that runs the handlers, while none of them runs.
@@ -308,12 +347,19 @@ class BatchUDPReceiver:
         self._socket.wake()
 
     def close(self) -> None:
-        """Shut down if need be, and close the socket; safe to call twice."""
+        """Shut down if need be, and close the socket; safe to call twice, from any thread.
+
+        From the receiver's own threads, so from a local handler, it returns at once, and the
+        serving thread closes the socket when it has finished.
+        """
+        self._is_closing = True
         self.shutdown()
-        if self._background is not None:
-            self._background.join()
-        self._socket.close()
-        self._has_stopped.set()
+        if self._is_inside() and not self._stopped.is_set:
+            return
+        background = self._background
+        if background is None or join_thread(background, self._longest_end()):
+            self._release()
+        # else a handler holds it up, and it closes the socket when it gets to it
 
     def __enter__(self) -> Self:
         """Serve in a background thread."""
@@ -331,6 +377,19 @@ class BatchUDPReceiver:
         """Finish what has arrived, and close."""
         self.close()
 
+    def _is_inside(self) -> bool:
+        """Whether one of the receiver's own threads is asking, which cannot wait for itself."""
+        worker = self.guard.run(Seam.WORKER, self._worker.is_current_thread, default=False)
+        return self._serving is threading.current_thread() or bool(worker)
+
+    def _longest_end(self) -> float:
+        return self._config.shutdown_timeout + END_SECONDS
+
+    def _release(self) -> None:
+        self._socket.close()
+        self._handler_errors.stop()
+        self._stopped.set()
+
     # --- the reader ----------------------------------------------------------------------------
 
     def _turn(self) -> None:
@@ -340,7 +399,7 @@ class BatchUDPReceiver:
             self._wakes_at = _NEVER if deadline is None else deadline
         self._socket.wait(self._longest_wait(deadline))
         while self._calls:
-            self._calls.popleft()()
+            self.guard.run(Seam.ON_READER, self._calls.popleft())
         self._feed(self._read())
 
     def _longest_wait(self, deadline: float | None) -> float | None:
@@ -354,7 +413,7 @@ class BatchUDPReceiver:
             return self._socket.receive(DATAGRAMS_AT_ONCE)
         except OSError as error:
             name = errno.errorcode.get(error.errno or 0, "unknown")
-            self._worker.put([ReceiveFailed(name)])
+            self._put([ReceiveFailed(name)])
             time.sleep(RETRY_SECONDS)
             return []
 
@@ -365,15 +424,30 @@ class BatchUDPReceiver:
             for data, address in datagrams:
                 if len(data) > self._config.buffer_size:
                     protocol.refuse_datagram(Reason.TRUNCATED_READ, address, now)
-                else:
+                    continue
+                try:
                     protocol.receive_datagram(data, address, now, wall)
+                except Exception as error:  # noqa: BLE001  # a mistake of ours: the others are read
+                    self.guard.loop_failed(Loop.READER, error)
             if len(datagrams) < DATAGRAMS_AT_ONCE:
                 protocol.on_socket_drained(now)
             protocol.handle_timeout(now)
             events, replies = protocol.events_received(), protocol.datagrams_to_send()
         if events:
-            self._worker.put(events)
+            self._put(events)
         self._send(replies)
+
+    def _put(self, events: Sequence[Event | ReceiveFailed]) -> None:
+        """Hand over; batches that the worker does not take are rejected."""
+        try:
+            self._worker.put(events)
+        except BaseException as error:  # noqa: BLE001  # a worker of the program
+            self.guard.failed(Seam.WORKER, error)
+            for event in events:
+                if isinstance(event, BatchReceived):
+                    with contextlib.suppress(ValueError):  # it was taken and answered all the same
+                        count = event.n_rec or 1
+                        self._on_handled(event, 0, {Reason.HANDLER_ERROR: count})
 
     def _send(self, replies: Sequence[tuple[bytes, Address]]) -> None:
         for data, address in replies:
@@ -388,15 +462,24 @@ class BatchUDPReceiver:
             if len(datagrams) < DATAGRAMS_AT_ONCE:
                 return
 
+    def _end(self) -> None:
+        try:
+            self._finish()
+        finally:
+            self._stopped.set()
+            if self._is_closing:
+                self._release()
+
     def _finish(self) -> None:
         """Let the worker finish, then say goodbye to the streams."""
-        is_finished = self._worker.finish(self._config.shutdown_timeout)
+        guard, timeout = self.guard, self._config.shutdown_timeout
+        is_finished = guard.run(Seam.WORKER, self._worker.finish, timeout, default=False)
         with self._lock:
             self._protocol.close(self._clock())
             events, replies = self._protocol.events_received(), self._protocol.datagrams_to_send()
         self._send(replies)
         if is_finished:
-            self._worker.tell(events, closing=True)
+            guard.run(Seam.WORKER, partial(self._worker.tell, events, closing=True))
 
     # --- on the worker's thread ----------------------------------------------------------------
 

@@ -1,8 +1,8 @@
-"""What happens to a batch between the core and the local handlers?
+"""The thread that takes batches from the core to the local handlers.
 
-It is decoded, its records are handed to the local loggers, and the core is told what became of
-them. All of it happens on one thread, in the order of arrival, because handlers may be slow and
-files should have the records in order. The receiver's own messages are written here, too.
+A batch is decoded, its records are handed to the local loggers, and the core is told what became
+of them. All of it happens on one thread, in the order of arrival, because handlers may be slow
+and files should have the records in order. The receiver's own messages are written here, too.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from __future__ import annotations
 import queue
 import threading
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from batchudp_handler.core.codec import decode_payload
 from batchudp_handler.core.errors import DecodeError, Reason
 from batchudp_handler.core.events import BatchReceived
 from batchudp_handler.core.snapshot import records
-from batchudp_handler.receiver.diagnostics import ReceiveFailed
+from batchudp_handler.receiver.guard import Loop, Seam, run_loop
 from batchudp_handler.receiver.receive_socket import address_text
 from batchudp_handler.waits import join_thread
 
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from batchudp_handler.core.batch import Batch
     from batchudp_handler.core.events import Event
     from batchudp_handler.core.limits import DecodeLimits
-    from batchudp_handler.receiver.diagnostics import Diagnostics
-    from batchudp_handler.receiver.reemit import Outcome, Reemitter
+    from batchudp_handler.receiver.diagnostics import Diagnostics, ReceiveFailed
+    from batchudp_handler.receiver.reemit import Reemitter
 
     Work = Event | ReceiveFailed | Callable[[], None]
     OnHandled = Callable[[BatchReceived, int, Mapping[str, int]], None]
@@ -42,7 +43,10 @@ class Worker(Protocol):
     """What the receiver gives batches to, and which answers for each one, once."""
 
     filtered: int
-    handler_errors: int
+
+    @property
+    def handler_errors(self) -> int:
+        """Records on which code of the program raised."""
 
     @property
     def trimmed(self) -> Mapping[str, int]:
@@ -102,18 +106,26 @@ class ReceiveWorker:
         kernel_drops: Callable[[], int | None],
     ) -> None:
         self.filtered = 0
-        self.handler_errors = 0
+        self.unhandled = 0
         self.trimmed: Counter[str] = Counter()
         self._limits = limits
         self._reemitter = reemitter
         self._diagnostics = diagnostics
+        self._guard = diagnostics.guard
         self._on_handled = on_handled
         self._after_batch = after_batch
         self._kernel_drops = kernel_drops
+        self._unwritten = 0
+        self._has_ended = False
         self._is_abandoned = False
         self._work: queue.SimpleQueue[Sequence[Work] | None]
         self._work = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="batchudp-worker", daemon=True)
+
+    @property
+    def handler_errors(self) -> int:
+        """Records on which a local handler raised, or that it collected and could not write."""
+        return self._guard.handler_errors + self._unwritten
 
     def start(self) -> None:
         """Start the thread."""
@@ -139,59 +151,85 @@ class ReceiveWorker:
             if not callable(event):
                 self._diagnostics.on_event(event)
         self._diagnostics.on_kernel_drops(self._kernel_drops())
-        try:
-            self._diagnostics.tell(closing=closing)
-        except (Exception, SystemExit):  # noqa: BLE001  # a handler of the diagnostics logger
-            self.handler_errors += 1
+        self._diagnostics.tell(closing=closing)
 
     def _run(self) -> None:
-        while not self._is_abandoned:
-            try:
-                events = self._work.get(timeout=TELL_SECONDS)
-            except queue.Empty:
-                events = ()
-            if events is None:
-                return
-            self._work_through(events)
-            self.tell(events)
+        run_loop(self._guard, Loop.WORKER, self._turn, self._is_over)
 
-    def _work_through(self, events: Sequence[Work]) -> None:
+    def _is_over(self) -> bool:
+        return self._has_ended or self._is_abandoned
+
+    def _turn(self) -> None:
+        try:
+            events = self._work.get(timeout=TELL_SECONDS)
+        except queue.Empty:
+            events = ()
+        if events is None:
+            self._has_ended = True
+            return
         for event in events:
             if self._is_abandoned:
                 return
-            try:
-                if isinstance(event, BatchReceived):
-                    self._handle(event)
-                elif callable(event):
-                    self._call(event)
-            except Exception as error:  # noqa: BLE001  # the root of the loop: it goes on
-                self._diagnostics.on_event(ReceiveFailed(type(error).__name__))
+            self._work_on(event)
+        self.tell(events)
+
+    def _work_on(self, event: Work) -> None:
+        try:
+            if isinstance(event, BatchReceived):
+                self._handle(event)
+            elif callable(event):
+                self._guard.run(Seam.BETWEEN_BATCHES, event)
+        except BaseException as error:  # noqa: BLE001  # the other events are worked on all the same
+            self._guard.loop_failed(Loop.WORKER, error)
 
     def _handle(self, event: BatchReceived) -> None:
-        try:
-            delivered, rejected = self._deliver(event)
-        except DecodeError as error:
-            delivered, rejected = 0, {error.reason: event.n_rec or 1}
-        except Exception:  # noqa: BLE001  # a decoder that breaks its promise: answer all the same
-            delivered, rejected = 0, {Reason.CODEC: event.n_rec or 1}
+        delivered, rejected = self._deliver(event)
         self._on_handled(event, delivered, rejected)
         for reason, count in rejected.items():
             self._diagnostics.on_rejected(count, reason, event.address)
 
     def _deliver(self, event: BatchReceived) -> tuple[int, Mapping[str, int]]:
+        """How many records were delivered, and how many not, by reason; never raises."""
+        reason = Reason.CODEC
+        try:
+            batch = self._decode(event)
+            reason = Reason.HANDLER_ERROR
+            self._hand_over(batch, event)
+        except DecodeError as error:
+            return 0, {error.reason: event.n_rec or 1}
+        except BaseException as error:  # noqa: BLE001  # a mistake of ours: answer all the same
+            self._guard.loop_failed(Loop.WORKER, error)
+            return 0, {reason: event.n_rec or 1}
+        return len(batch), {Reason.BAD_RECORD: batch.malformed} if batch.malformed else {}
+
+    def _decode(self, event: BatchReceived) -> Batch:
         batch = decode_payload(event.codec, event.body, self._limits)
         if event.n_rec and len(batch) + batch.malformed > event.n_rec:
             raise DecodeError(Reason.RECORD_COUNT)
-        outcome = self._reemitter.deliver(records(batch, _provenance(event)))
-        if self._after_batch is not None:
-            self._finish_batch(self._after_batch, outcome, len(batch))
+        return batch
+
+    def _hand_over(self, batch: Batch, event: BatchReceived) -> None:
+        guard = self._guard
+        made = records(
+            batch, _provenance(event), on_error=partial(guard.failed, Seam.RECORD_FACTORY)
+        )
+        outcome = self._reemitter.deliver(made, guard)
+        if self._after_batch is not None and not self._write_out(self._after_batch):
+            self._unwritten += len(batch) - outcome.filtered
         self.filtered += outcome.filtered
+        if outcome.unhandled:
+            self.unhandled += outcome.unhandled
+            self._diagnostics.on_unhandled(outcome.unhandled, outcome.unhandled_name)
         if batch.truncated or batch.fields_refused or batch.templates_refused:
             self._count_trimmed(batch)
-        self.handler_errors += outcome.errors
-        if outcome.error is not None:
-            self._diagnostics.on_handler_errors(outcome.errors, outcome.error)
-        return len(batch), {Reason.BAD_RECORD: batch.malformed} if batch.malformed else {}
+
+    def _write_out(self, after_batch: Callable[[], None]) -> bool:
+        try:
+            after_batch()
+        except BaseException as error:  # noqa: BLE001  # whatever an output raises
+            self._guard.failed(Seam.AFTER_BATCH, error)
+            return False
+        return True
 
     def _count_trimmed(self, batch: Batch) -> None:
         """Everything that a limit took from records that were delivered all the same."""
@@ -201,20 +239,6 @@ class ReceiveWorker:
             "templates": batch.templates_refused,
         }
         self.trimmed.update({what: count for what, count in lost.items() if count})
-
-    def _call(self, function: Callable[[], None]) -> None:
-        try:
-            function()
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # the caller's function
-            self._diagnostics.on_handler_errors(1, error)
-
-    def _finish_batch(
-        self, after_batch: Callable[[], None], outcome: Outcome, delivered: int
-    ) -> None:
-        try:
-            after_batch()
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever an output raises
-            outcome.errors, outcome.error = delivered - outcome.filtered, error
 
 
 def _provenance(event: BatchReceived) -> dict[str, object]:
