@@ -495,8 +495,8 @@ def test_signals_end_it_with_a_summary(receiver: Running, number: int) -> None:
     assert receiver.end(number) == 0
     assert len(receiver.stdout.splitlines()) == 500
     summary = receiver.stderr.splitlines()[-1]
-    assert "ended: delivered 500, lost 0, rejected 0" in summary
-    assert "datagrams refused 1, refused by reason (malformed 1), kernel drops 0" in summary
+    assert "ended: delivered 500, lost 0, rejected 0, missing 0" in summary
+    assert "datagrams refused 1 (malformed 1), kernel drops 0" in summary
 
 
 def test_summary_as_json(tmp_path: pathlib.Path) -> None:

@@ -9,6 +9,7 @@ import pty
 import re
 import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from batchudp_handler import BatchUDPReceiver
+from batchudp_handler.cli import send
 from batchudp_handler.cli.sources import LONGEST_LINE, Pace, lines_of
 
 if TYPE_CHECKING:
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 COMMAND = (sys.executable, "-m", "batchudp_handler", "send")
 PATIENCE = 90.0
 """Seconds for whatever a process does; many run at once on a machine that tests everything."""
+TIMING = {"datagrams_sent", "bytes_sent", "send_errors", "flushes", "uptime"}
+"""Counters that differ from run to run."""
 PLAIN_NAMES = (
     *("TARGET_HOST", "TARGET_PORT", "BATCH_SIZE", "FLUSH_INTERVAL", "COMPRESS", "MAX_RETRIES"),
     *("LOGS_PER_SECOND", "RUN_TIME"),
@@ -237,7 +241,7 @@ def test_follow(tmp_path: pathlib.Path, received: Received) -> None:
         process.terminate()
         assert process.wait(PATIENCE) == 0
         assert process.stderr is not None
-        assert b"accepted 5, sent 5" in process.stderr.read()
+        assert b"accepted 5, sent 0, confirmed 5" in process.stderr.read()
 
 
 def position_in(path: pathlib.Path, pid: int) -> int | None:
@@ -429,11 +433,66 @@ def test_summary(received: Received) -> None:
     assert ended.stdout == b""
     (line,) = ended.stderr.decode().splitlines()
     assert re.fullmatch(
-        r"batchudp-send: accepted 100, sent 100, confirmed 100, rejected by the receiver 0, "
-        r"unconfirmed 0, dropped 0, datagrams \d+, bytes \d+, batch size p50 \d+ p95 \d+, "
-        r"send time p50 [\d.]+ ms p95 [\d.]+ ms, flushes \([\w %,]+\), seconds [\d.]+",
+        r"batchudp-send: accepted 100, sent 0, confirmed 100, rejected by the receiver 0, "
+        r"unconfirmed 0, spooled 0, waiting 0, retained 0, dropped 0, truncated 0, "
+        r"datagrams \d+, bytes \d+, send errors 0, batch size p50 [\d.]+ p95 [\d.]+, "
+        r"send time in seconds p50 [\d.e-]+ p95 [\d.e-]+, flushes \d+ \([\w ,]+\), seconds [\d.]+",
         line,
     )
+
+
+def numbers_in(summary: str) -> dict[str, int]:
+    """The counts of a summary in words; what stands in brackets are parts of them."""
+    plain = re.sub(r" \([^)]*\)", "", summary.partition(": ")[2])
+    found = (re.fullmatch(r"(.+) (\d+)", part) for part in plain.split(", "))
+    return {match[1]: int(match[2]) for match in found if match}
+
+
+@pytest.mark.parametrize("where", ["nowhere", "receiver", "spool"])
+def test_both_summaries_hold_the_same_sums(
+    received: Received, tmp_path: pathlib.Path, where: str
+) -> None:
+    """Under every word, in every end of the records; and the words add up."""
+    target = received.target if where == "receiver" else ("--target-host", "127.0.0.1:1")
+    spool = ("--spool-directory", str(tmp_path)) if where == "spool" else ()
+    arguments = (*target, *spool, "--give-up-after", "0.2", "--shutdown-timeout", "0.5")
+    text = run(*arguments, text=b"line\n" * 50).stderr.decode().splitlines()[-1]
+    if where == "spool":
+        arguments = (*arguments[:-5], str(tmp_path / "another"), *arguments[-4:])
+    as_json = run(*arguments, "--summary", "json", text=b"line\n" * 50).stderr.splitlines()[-1]
+    stats = json.loads(as_json)
+    words = numbers_in(text)
+    for word, name in send.SUMMARY.items():
+        counted = sum(stats[name].values()) if isinstance(stats[name], dict) else stats[name]
+        if name not in {*TIMING, "batch_size", "send_time"}:
+            assert words[word] == counted, word
+    ends = list(send.SUMMARY)[1:9]
+    assert words["accepted"] == 50 == sum(words[word] for word in ends)
+    ended_as = {"nowhere": "dropped", "receiver": "confirmed", "spool": "spooled"}[where]
+    assert words[ended_as] == 50
+
+
+@pytest.mark.parametrize(
+    ("target", "error"),
+    [
+        ("unix:///nonexistent/log.sock", "there is no such unix socket (ENOENT)"),
+        ("no-such-host.invalid:9", "the name no-such-host.invalid cannot be looked up: "),
+        ("127.0.0.1:1", "nobody listens there (ECONNREFUSED)"),
+        (None, "no answer from the receiver within "),
+    ],
+)
+def test_the_cause_is_said_in_words(target: str | None, error: str) -> None:
+    """Not only that records were dropped at the close, but why nothing got away."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mute:
+        mute.bind(("127.0.0.1", 0))
+        where = target or "{}:{}".format(*mute.getsockname())
+        times = ("--give-up-after", "1", "--shutdown-timeout", "0.5")
+        ended = run("--target-host", where, *times, text=b"line\n")
+    note, summary = ended.stderr.decode().splitlines()
+    assert ended.returncode == 69
+    assert error in note
+    assert f"To find the cause: batchudp-send --doctor --target-host {where[:6]}" in note
+    assert f"; latest error: {error}" in summary
 
 
 def test_drops_are_told_and_are_a_failure() -> None:

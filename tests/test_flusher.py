@@ -610,7 +610,7 @@ def test_losses_are_told_at_once_and_then_rarely(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first loss makes a line, later ones a line each half minute, the last one at the end."""
-    note = LossNote("host:9")
+    note = LossNote(lambda: ("host", 9), lambda: "")
     note.tell({"relay": 5, "self_log": 1}, 0.0)
     for second in range(60):
         note.tell({"buffer_full": 1 + second, "relay": 5}, float(second))
@@ -624,3 +624,15 @@ def test_losses_are_told_at_once_and_then_rarely(
     for stream in (None, object()):
         monkeypatch.setattr(sys, "stderr", stream)
         note.tell_last({"closed": 100}, 200.0)
+
+
+def test_the_line_says_why_and_where_to_look(capsys: pytest.CaptureFixture[str]) -> None:
+    """The latest error in words, and the command that examines that very target."""
+    for host, port in (("::1", 9), ("unix:///run/log.sock", 9)):
+        note = LossNote(lambda host=host, port=port: (host, port), lambda: "nobody listens")  # type: ignore[misc]  # bound now
+        note.tell_last({"closed": 3}, 0.0)
+    address, path = capsys.readouterr().err.splitlines()
+    lost = "were lost so far: closed 3; nobody listens. To find the cause: batchudp-send --doctor"
+    assert address.endswith(f"3 records for [::1]:9 {lost} --target-host ::1 --target-port 9")
+    name = "unix:///run/log.sock"
+    assert path.endswith(f"3 records for {name} {lost} --target-host {name}")

@@ -886,9 +886,37 @@ def test_streams_are_summed_up_when_they_end(caplog: pytest.LogCaptureFixture) -
     assert "2 delivered, 2 lost, 0 rejected, 0 dropped by the sender" in record.message
 
 
+def test_an_end_without_a_goodbye_is_not_called_whole(caplog: pytest.LogCaptureFixture) -> None:
+    """A one-way sender that was killed may have sent more: the receiver says what it knows."""
+    caplog.set_level(logging.DEBUG, "batchudp.receiver")
+    with BatchUDPReceiver("127.0.0.1", 0) as receiver, connected(receiver.address) as plain:
+        plain.send(version_1("a", rec=0, seq=0))
+        wait_until(lambda: receiver.stats().delivered == 1)
+    (record,) = [each for each in caplog.records if "ended (shutdown)" in each.message]
+    assert record.levelno == logging.INFO
+    assert "1 delivered, 0 rejected, 0 dropped by the sender; its last records are not known" in (
+        record.message
+    )
+
+
+def test_a_sender_that_left_with_nothing_lost_is_no_news(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Among the lines of a program it is said at DEBUG only."""
+    caplog.set_level(logging.DEBUG, "batchudp.receiver")
+    with BatchUDPReceiver("127.0.0.1", 0) as receiver:
+        sender = BatchUDPHandler(*receiver.address)
+        sender.handle(logging.makeLogRecord({"msg": "m"}))
+        sender.close()
+        wait_until(lambda: receiver.stats().streams_ended)
+    (record,) = [each for each in caplog.records if "ended (closed)" in each.message]
+    assert record.levelno == logging.DEBUG
+    assert "1 delivered, 0 lost" in record.message
+
+
 def test_many_ending_streams_do_not_flood(caplog: pytest.LogCaptureFixture) -> None:
     """Twenty summaries, then one line for all the others."""
-    caplog.set_level(logging.INFO, "batchudp.receiver")
+    caplog.set_level(logging.DEBUG, "batchudp.receiver")
     with BatchUDPReceiver("127.0.0.1", 0) as receiver, connected(receiver.address) as plain:
         for stream in range(50):
             good = bytearray(version_1("a")[:-4])

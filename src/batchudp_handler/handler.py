@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 from batchudp_handler import fork
 from batchudp_handler.config import HandlerConfig
 from batchudp_handler.core.batch import BatchHeader
+from batchudp_handler.core.places import place_text
 from batchudp_handler.core.sender import SenderSettings, StoragePolicy
 from batchudp_handler.core.snapshot import capture
 from batchudp_handler.core.wire import CHECKSUM
@@ -280,7 +281,7 @@ class BatchUDPHandler(logging.Handler):
     def __repr__(self) -> str:
         level = logging.getLevelName(self.level)
         config = self._config
-        return f"<{type(self).__name__} {config.host}:{config.port} ({level})>"
+        return f"<{type(self).__name__} {place_text(config.host, config.port)} ({level})>"
 
 
 _NOT_SETTINGS = {"self", "__class__"}

@@ -190,7 +190,9 @@ def _run_hanging() -> tuple[float, float, float]:
     assert done.returncode == 0, done.stderr
     longest, closing_took = (json.loads(line) for line in done.stdout.split())
     assert done.stderr == (
-        "batchudp-handler: 90 records for slow.example:9999 were lost so far: closed 90\n"
+        "batchudp-handler: 90 records for slow.example:9999 were lost so far: closed 90; "
+        "the name slow.example is still being looked up. To find the cause: "
+        "batchudp-send --doctor --target-host slow.example --target-port 9999\n"
     )
     return longest, closing_took, time.monotonic() - began
 

@@ -21,6 +21,7 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from batchudp_handler import __version__
 from batchudp_handler.core.errors import ConfigError
+from batchudp_handler.core.sender_stats import Distribution
 from batchudp_handler.settings import Setting, settings_of, values_of
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ __all__ = [
     "config_text",
     "known_names",
     "leave_standard_output",
+    "numbers_of",
     "print_all",
     "read_document",
     "resolve",
@@ -329,17 +331,30 @@ def print_all(lines: Iterable[str]) -> None:
         leave_standard_output()
 
 
+def numbers_of(stats: object, names: Mapping[str, str]) -> dict[str, object]:
+    """The counters that a summary shows.
+
+    Args:
+        stats: A frozen dataclass of counters, as `stats_json` shows all of it.
+        names: The words of the summary, each with the counter's name.
+    """
+    return {words: getattr(stats, name) for words, name in names.items()}
+
+
 def summary_text(numbers: Mapping[str, object]) -> str:
-    """Names and numbers on one line; groups that are empty are left out."""
-    parts = []
-    for name, value in numbers.items():
-        if isinstance(value, Mapping):
-            inner = ", ".join(f"{key} {count}" for key, count in value.items() if count)
-            if inner:
-                parts.append(f"{name} ({inner})")
-        else:
-            parts.append(f"{name} {value}")
-    return ", ".join(parts)
+    """Names and numbers on one line, each sum with its parts behind it."""
+    return ", ".join(f"{name} {_number_text(value)}" for name, value in numbers.items())
+
+
+def _number_text(value: object) -> str:
+    if isinstance(value, Mapping):
+        parts = ", ".join(f"{key} {count}" for key, count in value.items() if count)
+        return f"{sum(value.values())} ({parts})" if parts else "0"
+    if isinstance(value, Distribution):
+        return f"p50 {value.p50:.4g} p95 {value.p95:.4g}"
+    if isinstance(value, float):
+        return f"{value:.1f}"
+    return "unknown" if value is None else str(value)
 
 
 def stats_json(stats: object) -> str:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from batchudp_handler.cli.common import ExitCode, print_all
 from batchudp_handler.core.errors import DecodeError
+from batchudp_handler.core.places import place_text
 from batchudp_handler.core.wire import (
     CHECKSUM,
     HEADER_SIZE,
@@ -275,7 +276,7 @@ def _shown(address: SocketAddress) -> str:
 
 def _reach(line: Line, config: HandlerConfig) -> tuple[list[tuple[float, Header]], Finding | None]:
     """Round trips with the answers' headers, or why there are none."""
-    where = f"{config.host}:{config.port}"
+    where = place_text(config.host, config.port)
     answers = []
     try:
         for patience in PATIENCE:

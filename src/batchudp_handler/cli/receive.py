@@ -48,6 +48,7 @@ from batchudp_handler.config import ReceiverConfig
 from batchudp_handler.control.notify import Notifier
 from batchudp_handler.control.place import AUTO, OFF
 from batchudp_handler.core.errors import ConfigError
+from batchudp_handler.core.places import place_text
 from batchudp_handler.keys import load_keys
 from batchudp_handler.receiver.group import bind_group
 from batchudp_handler.receiver.receive_socket import ReceiveSocket, address_text, inherited_socket
@@ -249,7 +250,7 @@ def _run_workers(
 
 
 def _cannot_listen(config: ReceiverConfig, error: OSError) -> int:
-    where = error.filename or f"{config.host}:{config.port}"
+    where = error.filename or place_text(config.host, config.port)
     write_line(sys.stderr, PROGRAM, f"cannot listen on {where}: {error.strerror or error}")
     return ExitCode.CANNOT_BIND
 

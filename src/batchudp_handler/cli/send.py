@@ -34,6 +34,7 @@ from batchudp_handler.cli.common import (
     as_config,
     config_text,
     known_names,
+    numbers_of,
     print_all,
     read_document,
     resolve,
@@ -288,25 +289,33 @@ def _is_short(stats: SenderStats) -> bool:
     return bool(sum(stats.dropped.values()) or stats.unconfirmed or stats.rejected_by_receiver)
 
 
+SUMMARY: Mapping[str, str] = {
+    "accepted": "accepted",
+    "sent": "sent",
+    "confirmed": "confirmed",
+    "rejected by the receiver": "rejected_by_receiver",
+    "unconfirmed": "unconfirmed",
+    "spooled": "spooled",
+    "waiting": "waiting",
+    "retained": "retained",
+    "dropped": "dropped",
+    "truncated": "truncated",
+    "datagrams": "datagrams_sent",
+    "bytes": "bytes_sent",
+    "send errors": "send_errors",
+    "batch size": "batch_size",
+    "send time in seconds": "send_time",
+    "flushes": "flushes",
+    "seconds": "uptime",
+}
+"""The words of the summary and the counters behind them; the first nine after `accepted` add up to
+it, as `SenderStats` says."""
+
+
 def sender_summary(stats: SenderStats) -> str:
     """What was shipped, what was not and why, and how it went."""
-    size, took = stats.batch_size, stats.send_time
-    numbers: dict[str, object] = {
-        "accepted": stats.accepted,
-        "sent": stats.sent + stats.confirmed,
-        "confirmed": stats.confirmed,
-        "rejected by the receiver": stats.rejected_by_receiver,
-        "unconfirmed": stats.unconfirmed,
-        "dropped": sum(stats.dropped.values()),
-        "dropped by cause": stats.dropped,
-        "datagrams": stats.datagrams_sent,
-        "bytes": stats.bytes_sent,
-        "batch size p50": f"{size.p50:.0f} p95 {size.p95:.0f}",
-        "send time p50": f"{took.p50 * 1000:.2f} ms p95 {took.p95 * 1000:.2f} ms",
-        "flushes": {name: f"{share:.0%}" for name, share in stats.trigger_ratio.items() if share},
-        "seconds": round(stats.uptime, 1),
-    }
-    return summary_text(numbers)
+    why = f"; latest error: {stats.last_error}" if stats.last_error else ""
+    return summary_text(numbers_of(stats, SUMMARY)) + why
 
 
 def _run(namespace: argparse.Namespace, environ: Mapping[str, str]) -> int:

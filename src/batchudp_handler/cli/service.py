@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING
 from batchudp_handler.cli.common import (
     ExitCode,
     leave_standard_output,
+    numbers_of,
     stats_json,
     summary_text,
     write_line,
@@ -50,7 +51,7 @@ from batchudp_handler.waits import until
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, MutableMapping, Sequence
+    from collections.abc import Callable, Mapping, MutableMapping, Sequence
 
     from batchudp_handler.cli.sinks import Sinks
     from batchudp_handler.config import ReceiverConfig
@@ -65,7 +66,6 @@ __all__ = [
     "announce",
     "metrics_place",
     "new_worker",
-    "receiver_numbers",
     "receiver_summary",
     "reloader",
     "write_whole",
@@ -305,29 +305,32 @@ def announce(
         warn("anyone who reaches %s may send: neither key_file nor allow is set", where)
 
 
-def receiver_summary(stats: ReceiverStats) -> str:
+SUMMARY: Mapping[str, str] = {
+    "delivered": "delivered",
+    "lost": "lost",
+    "rejected": "rejected",
+    "missing": "missing",
+    "dropped by senders": "sender_dropped",
+    "duplicates": "duplicates",
+    "datagrams refused": "refused",
+    "kernel drops": "kernel_drops",
+    "handler errors": "handler_errors",
+    "unhandled": "unhandled",
+    "trimmed": "trimmed",
+    "senders": "streams_seen",
+    "senders ended": "streams_ended",
+    "seconds": "uptime",
+}
+"""The words of the summary and the counters behind them."""
+
+
+def receiver_summary(stats: ReceiverStats, more: Mapping[str, object] | None = None) -> str:
     """The counters that answer: did everything arrive?"""
-    return summary_text(receiver_numbers(stats))
-
-
-def receiver_numbers(stats: ReceiverStats) -> dict[str, object]:
-    """The counters of the summary, by their words."""
-    drops = "unknown" if stats.kernel_drops is None else stats.kernel_drops
-    return {
-        "delivered": stats.delivered,
-        "lost": stats.lost + stats.missing,
-        "rejected": sum(stats.rejected.values()),
-        "rejected by reason": stats.rejected,
-        "dropped by senders": stats.sender_dropped,
-        "duplicates": stats.duplicates,
-        "datagrams refused": sum(stats.refused.values()),
-        "refused by reason": stats.refused,
-        "kernel drops": drops,
-        "handler errors": stats.handler_errors,
-        "unhandled": stats.unhandled,
-        "senders": stats.streams_seen,
-        "seconds": round(stats.uptime, 1),
-    }
+    text = summary_text({**numbers_of(stats, SUMMARY), **(more or {})})
+    silent = sum(stats.streams_ended.values()) - stats.streams_ended.get("closed", 0)
+    if silent:
+        text += f"; {silent} senders ended without a goodbye, their last records are not known"
+    return text
 
 
 def write_whole(path: str, text: str) -> None:

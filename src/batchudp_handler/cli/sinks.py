@@ -154,7 +154,7 @@ class Sinks:
             logger.removeHandler(self._diagnostics)
             return
         logger.propagate = False
-        logger.setLevel(logging.INFO)
+        logger.setLevel(logging.DEBUG)  # senders that leave with nothing lost
         logger.addHandler(self._diagnostics)
 
 

@@ -28,10 +28,9 @@ from batchudp_handler.cli.common import (
     ExitCode,
     leave_standard_output,
     stats_json,
-    summary_text,
     write_line,
 )
-from batchudp_handler.cli.service import PROGRAM, announce, receiver_numbers, write_whole
+from batchudp_handler.cli.service import PROGRAM, announce, receiver_summary, write_whole
 from batchudp_handler.cli.worker import SIGNALS
 from batchudp_handler.receiver.group import steer_by_stream
 from batchudp_handler.receiver.receive_socket import address_text
@@ -318,10 +317,10 @@ class Supervisor:
                 self._stderr.write(stats_json(stats) + "\n")
                 self._stderr.flush()
             return
-        numbers = {**receiver_numbers(stats), "workers": len(self._slots)}
+        more: dict[str, object] = {"workers": len(self._slots)}
         if self._died:
-            numbers["workers that died"] = self._died
-        self._say(f"{title}: {summary_text(numbers)}")
+            more["workers that died"] = self._died
+        self._say(f"{title}: {receiver_summary(stats, more)}")
 
     def _forget_ready_file(self) -> None:
         if self._script.ready_file is not None and self._is_running:

@@ -128,6 +128,11 @@ class AcknowledgedDelivery:
         return self._outbox.window
 
     @property
+    def unanswered_since(self) -> float | None:
+        """When the receiver was asked for the first time since it was last heard."""
+        return self._peer.unanswered_since
+
+    @property
     def rtt(self) -> RttEstimator:
         """The round trip as far as known."""
         return self._path.rtt
@@ -370,6 +375,8 @@ class AcknowledgedDelivery:
 
     def _on_sync_sent(self, now: float) -> None:
         self._sync.on_sent(now)
+        if self._peer.unanswered_since is None:
+            self._peer.unanswered_since = now
         if self._is_unproven:
             self._is_unproven = False
             self._unproven_order = self.window.next_order
@@ -491,6 +498,7 @@ class AcknowledgedDelivery:
         self._path.restart()
 
     def _on_heard(self) -> None:
+        self._peer.unanswered_since = None
         self._timer.on_heard()
         self._trouble.on_heard()
 

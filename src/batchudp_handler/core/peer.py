@@ -52,6 +52,8 @@ class Peer:
         self.rejected_records = 0
         self.delivered_records = 0
         """Both in this epoch, as last told."""
+        self.unanswered_since: float | None = None
+        """When the first SYNC since the receiver was last heard was sent."""
         self._counter = -1
         self._met: list[int] = []
         """Epochs in the order of their first challenges, from the current one on."""

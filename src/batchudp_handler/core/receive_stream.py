@@ -463,7 +463,7 @@ class Stream:
             bytes_received=self.bytes_received,
             age=now - self.created,
             idle=now - self.last_seen,
-            tail_unknown=self.ended in ("vanished", "idle", "evicted") and not self.closing,
+            tail_unknown=self.ended is not None and not self.closing,
             resumed=self.resumed,
             ended=self.ended,
         )

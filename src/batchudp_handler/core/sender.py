@@ -325,6 +325,11 @@ class SenderProtocol:
         return self._delivery.wants_new_socket
 
     @property
+    def unanswered_since(self) -> float | None:
+        """Return when the oldest question was asked that has no answer (acknowledged)."""
+        return None if self._acknowledged is None else self._acknowledged.unanswered_since
+
+    @property
     def is_away(self) -> bool:
         """Say whether the receiver has been silent for long (acknowledged)."""
         return self._acknowledged is not None and self._acknowledged.is_away

@@ -114,7 +114,10 @@ class SenderStats:
 
     # trouble
     send_errors: Mapping[str, int] = field(default_factory=dict)
-    """By errno name."""
+    """Look-ups, connections and transmissions that failed, and errors of the spool and of this
+    package itself; by name."""
+    last_error: str = ""
+    """What keeps records from their receiver, in words; empty: nothing that is known."""
     retries: int = 0
     """Sends that were tried again after an error."""
     truncated: int = 0

@@ -79,7 +79,7 @@ class StreamStats:
     idle: float = 0.0
     """Seconds since its latest datagram."""
     tail_unknown: bool = False
-    """The stream fell silent without a goodbye: what it sent last is not known."""
+    """The stream ended without a goodbye: what it sent last is not known."""
     resumed: bool = False
     """The sender took it up again from its spool."""
     ended: str | None = None

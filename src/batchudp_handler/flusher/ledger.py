@@ -60,6 +60,7 @@ class Ledger:
             values.update(_socket(pump, self.faults))
             values.update(_machine(pump))
             values["waiting"] += pump.sender.pending_records
+            values["last_error"] = pump.trouble(now)
             if pump.spooling is not None:
                 values["adopted"] = pump.spooling.adopted_records
                 values["accepted"] += pump.spooling.adopted_records

@@ -1,8 +1,9 @@
-"""How does a program's owner learn that records were lost, if nobody reads the counters?
+"""The line on stderr by which a program's owner learns that records were lost.
 
-By a line on stderr, at once for the first loss and rarely after that, with the totals. Never by
-`logging`: that would feed the handler its own complaints. `logging.raiseExceptions = False`
-silences it, as it silences the complaints of the standard handlers.
+At once for the first loss and rarely after that, with the totals, the latest error in words, and
+where to look further. Never by `logging`: that would feed the handler its own complaints.
+`logging.raiseExceptions = False` silences it, as it silences the complaints of the standard
+handlers.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from batchudp_handler.core.places import doctor_command, place_text
 
-__all__ = ["LossNote"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["LossNote", "write_note"]
 
 INTERVAL = 30.0
 """Seconds between two lines."""
@@ -24,10 +27,16 @@ ON_PURPOSE = {"relay", "self_log"}
 
 
 class LossNote:
-    """Writes the lines of one handler."""
+    """Writes the lines of one handler.
 
-    def __init__(self, target: str) -> None:
+    Args:
+        target: Host and port of the receiver, at this moment.
+        why: What went wrong last, in words; empty: nothing that is known.
+    """
+
+    def __init__(self, target: Callable[[], tuple[str, int]], why: Callable[[], str]) -> None:
         self._target = target
+        self._why = why
         self._told = 0
         self._last = float("-inf")
 
@@ -49,7 +58,12 @@ class LossNote:
         causes = sorted(_unwanted(lost).items())
         self._told, self._last = _total(lost), now
         details = ", ".join(f"{name} {number}" for name, number in causes)
-        write_note(f"{self._told} records for {self._target} were lost so far: {details}")
+        host, port = self._target()
+        text = f"{self._told} records for {place_text(host, port)} were lost so far: {details}"
+        why = self._why()
+        if why:
+            text += f"; {why}. To find the cause: {doctor_command(host, port)}"
+        write_note(text)
 
 
 def _total(lost: Mapping[str, int]) -> int:

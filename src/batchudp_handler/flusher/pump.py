@@ -31,6 +31,9 @@ __all__ = ["Pump"]
 BLOCKED_PATIENCE = 1.0
 """Seconds that a full socket may take to become writable before that counts as a failure."""
 
+SILENCE = 1.0
+"""Seconds after which it is worth a word that a receiver has not answered."""
+
 UNKNOWN_PATH_SIZE = 1432
 """Bytes that a path is trusted with where the system does not tell its size."""
 
@@ -81,6 +84,7 @@ class Pump:
         self._wall = wall
         self._on_drained = on_drained
         self._owed = 0
+        self._last_trouble = ""
         self._is_open = False
         self._is_held = False
         self._is_closing = False
@@ -125,6 +129,7 @@ class Pump:
 
     def cut_short(self, now: float) -> None:
         """Count as dropped what was to be flushed and has not been sent."""
+        self._last_trouble = self.trouble(now)  # as it was: silence after the end means nothing
         self.count_dropped("closed", len(self.buffer.drain(self._owed)))
         self._owed = 0
         for sender in self._senders:
@@ -310,6 +315,18 @@ class Pump:
         """Whether `begin_close` has come to its end."""
         is_done = self.spooling is None or self.spooling.is_done
         return self._is_closing and not self._owed and self.sender.is_closed and is_done
+
+    def trouble(self, now: float) -> str:
+        """What keeps records from their receiver, in words; empty: nothing that is known."""
+        if self._last_trouble:
+            return self._last_trouble
+        words = self.transport.trouble
+        if words:
+            return words
+        since = self.sender.unanswered_since
+        if since is None or now - since < SILENCE or self.is_settled:
+            return ""
+        return f"no answer from the receiver within {now - since:.0f} s"
 
     def sleep(self, now: float, limit: float | None) -> None:
         """Wait until there is something to do, until woken, or until the time `limit`."""

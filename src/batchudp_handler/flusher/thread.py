@@ -107,7 +107,7 @@ class Flusher:
         self._clock = clock
         self._pumps: dict[str, Pump] = {}  # the present one; a dict, because setdefault is atomic
         self._ledger = Ledger(clock())
-        self._note = LossNote(f"{settings.host}:{settings.port}")
+        self._note = LossNote(lambda: (self.settings.host, self.settings.port), self._trouble)
         self._room = WaitingRoom(clock)
         # locks that nobody waits for, but the thread for its ownership at its start. Made by what
         # `threading` offers at that moment, which gevent may have replaced
@@ -299,6 +299,9 @@ class Flusher:
     def stats(self) -> SenderStats:
         """The counters, from any thread; they add up when nothing is on its way."""
         return self._ledger.stats(self.buffer, self._pump, self._clock())
+
+    def _trouble(self) -> str:
+        return "" if self._pump is None else self._pump.trouble(self._clock())
 
     def abandon_in_child(self) -> None:
         """After a fork: leave everything to the parent, and close the child's descriptors."""

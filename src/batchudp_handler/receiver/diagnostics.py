@@ -166,7 +166,7 @@ class Diagnostics:
         summaries = self._summaries
         if summaries.omitted and (closing or now >= summaries.until):
             omitted, summaries.omitted = summaries.omitted, 0
-            self.guard.say(self.log, logging.INFO, "%d more streams ended", omitted)
+            self.guard.say(self.log, logging.DEBUG, "%d more streams ended", omitted)
 
     def _on_trouble(self, trouble: Trouble) -> None:
         where, text = trouble.seam, trouble.text
@@ -201,9 +201,7 @@ class Diagnostics:
             summaries.omitted += 1
             return
         summaries.told += 1
-        failed = stats.lost or stats.missing or stats.sender_dropped or stats.rejected
-        level = logging.WARNING if failed or stats.tail_unknown else logging.INFO
-        self.guard.say(self.log, level, "%s", _summary(stats, reason))
+        self.guard.say(self.log, _level(stats, reason), "%s", _summary(stats, reason))
 
 
 def _refusal_text(verb: str, what: str, report: Report) -> str:
@@ -224,14 +222,26 @@ def _source_text(source: str) -> str:
     return source if is_host else address_text(source)
 
 
+def _level(stats: StreamStats, reason: str) -> int:
+    """A warning if something is missing; a sender of whom nothing is needs no attention."""
+    if stats.lost or stats.missing or stats.sender_dropped or stats.rejected:
+        return logging.WARNING
+    if stats.tail_unknown:  # at our own end that is no news: most senders live on
+        return logging.INFO if reason == "shutdown" else logging.WARNING
+    return logging.DEBUG
+
+
 def _summary(stats: StreamStats, reason: str) -> str:
     """One line for a stream that ended: the counters of identity R, and what else is not zero."""
+    lost = stats.lost + stats.missing
     numbers = {
         "delivered": stats.delivered,
-        "lost": stats.lost + stats.missing,
+        "lost": lost,
         "rejected": sum(stats.rejected.values()),
         "dropped by the sender": stats.sender_dropped,
     }
+    if stats.tail_unknown and not lost:
+        del numbers["lost"]  # not known, rather than none
     also = {
         "late": stats.late,
         "duplicates": stats.duplicates,

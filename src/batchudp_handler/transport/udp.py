@@ -99,6 +99,8 @@ class UDPTransport:
         self, host: str, port: int, *, fit_path: bool, resolve_interval: float | None
     ) -> None:
         """Send somewhere else, or in another way, from the next `open` on."""
+        self._host = host
+        self._last_error: tuple[str, str] | None = None
         self._resolver = Resolver(host, port, run_aside=self._run_aside, notify=self.wakeup.send)
         self._fit_path = fit_path
         self._resolve_interval = resolve_interval
@@ -228,6 +230,21 @@ class UDPTransport:
         if isinstance(error, socket.gaierror):
             name = "name_not_resolved"
         self.errors[name] = self.errors.get(name, 0) + 1
+        self._last_error = name, error.strerror or str(error)
+
+    @property
+    def trouble(self) -> str:
+        """What went wrong last, in words; empty: nothing since the receiver was heard."""
+        from batchudp_handler.core.causes import trouble_words  # asked for when things are bad
+
+        if not self._addresses and self._resolver.is_busy:
+            return f"the name {self._host} is still being looked up"
+        if self._last_error is None:
+            return ""
+        name, text = self._last_error
+        if name == "name_not_resolved":
+            return f"the name {self._host} cannot be looked up: {text}"
+        return trouble_words(name, text)
 
     # --- using ---------------------------------------------------------------------------------
 
@@ -264,13 +281,15 @@ class UDPTransport:
         if self._owned is None or not self._owned.is_intact():
             return None
         try:
-            return self._owned.socket.recv(65_536)
+            datagram = self._owned.socket.recv(65_536)
         except ConnectionRefusedError:
             # the kernel would have told the next `send`: keep it for that
             self._is_refused = True
+            return None
         except OSError:
-            pass  # nothing there
-        return None
+            return None  # nothing there
+        self._last_error = None
+        return datagram
 
     def path_datagram_size(self) -> int | None:
         """The largest datagram that the path is known to carry; None where nobody knows."""
