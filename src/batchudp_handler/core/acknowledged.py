@@ -389,7 +389,6 @@ class AcknowledgedDelivery:
 
     def on_send_failed(self, failure: SendFailure, now: float) -> None:
         """Note that the socket refused the datagram (TOO_BIG is `set_max_datagram_size`)."""
-        self._counters.fail(failure.value)
         was_sync = self._outstanding_sync is not None
         self._outstanding = self._outstanding_sync = None
         is_gone = self._trouble.on_failure(failure, now)

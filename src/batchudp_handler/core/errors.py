@@ -134,10 +134,6 @@ class Reason(StrEnum):
         "reassembly_refused",
         "No budget to collect these fragments; an acknowledged sender tries again.",
     )
-    REASSEMBLY_EXPIRED = (
-        "reassembly_expired",
-        "The missing fragments did not come in time.",
-    )
 
     # the batch in it
     CODEC = (

@@ -253,7 +253,6 @@ class OneWayDelivery:
 
     def on_send_failed(self, failure: SendFailure, now: float) -> None:
         """Note that the socket refused the datagram (TOO_BIG is `set_max_datagram_size`)."""
-        self._counters.fail(failure.value)
         self._failures += 1
         again = [self._outstanding] if self._outstanding is not None else []
         if failure is SendFailure.REFUSED and self._previous is not None:

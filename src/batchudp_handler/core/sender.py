@@ -216,7 +216,6 @@ class SenderProtocol:
         if failure is not SendFailure.TOO_BIG or refused <= MIN_DATAGRAM_SIZE:
             self._delivery.on_send_failed(failure, now)
             return
-        self.counters.fail(failure.value)
         self._use_size(smaller_datagram_size(refused, max_datagram_size), now)
 
     def set_max_datagram_size(self, size: int, now: float) -> None:

@@ -37,8 +37,6 @@ class SenderCounters:
     syncs_sent: int = 0
     retries: int = 0
     """Transmissions tried again after the socket refused them."""
-    send_failures: dict[str, int] = field(default_factory=dict)
-    """By kind of failure."""
     truncated: int = 0
     fragmented: int = 0
     resealed: int = 0
@@ -61,7 +59,3 @@ class SenderCounters:
     def ignore(self, reason: str) -> None:
         """Count a datagram that was received and not used."""
         self.ignored[reason] = self.ignored.get(reason, 0) + 1
-
-    def fail(self, kind: str) -> None:
-        """Count a transmission that the socket refused."""
-        self.send_failures[kind] = self.send_failures.get(kind, 0) + 1

@@ -86,13 +86,13 @@ class SenderStats:
     unconfirmed: int = 0
     """Given up at close with the fate unknown."""
     waiting: int = 0
-    """In the buffer, not yet encoded."""
+    """In the buffer or taken out of it, and not yet sent (acknowledged: not yet sealed)."""
     retained: int = 0
-    """Sealed, kept until confirmed (or, one-way, until sent)."""
+    """Acknowledged: sealed, and kept until confirmed. Always 0 one-way."""
     spooled: int = 0
     """On disk, while no receiver answers."""
     dropped: Mapping[str, int] = field(default_factory=dict)
-    """By cause."""
+    """By cause; the causes are explained below the tables of counters."""
 
     # volume
     datagrams_sent: int = 0
@@ -134,6 +134,14 @@ class SenderStats:
     """Smoothed round trip in seconds; None until measured."""
     retransmissions: int = 0
     """Datagrams sent again because no ack came."""
+    spurious: int = 0
+    """Of these, datagrams whose first transmission had arrived."""
+    syncs_sent: int = 0
+    """Datagrams without records: questions, heartbeats and goodbyes."""
+    acks_received: int = 0
+    """Answers of the receiver that counted."""
+    ignored: Mapping[str, int] = field(default_factory=dict)
+    """Datagrams that came back and did not count, by reason: damaged, old, or of strangers."""
     in_flight: int = 0
     """Bytes."""
     congestion_window: int = 0
@@ -144,7 +152,7 @@ class SenderStats:
     """Records sealed again for a smaller path."""
 
     uptime: float = 0.0
-    """Seconds since the flusher started."""
+    """Seconds since the handler was made."""
     stream_id: int = 0
     """The number by which the receiver knows this stream."""
     max_datagram_size: int = 0
