@@ -1,7 +1,7 @@
 """Which tables of the documentation are made from the code?
 
 `settings` and `keywords` show a config class, `counters` a dataclass of numbers, `limits` one of
-bounds, `reasons` an enumeration, `rooms` the package's modules, `files` every file, `command` an
+bounds, `reasons` and `explained` an enumeration, `rooms` the package's modules, `files` every file, `command` an
 argument parser. What is made from the code cannot say something that the code does not do.
 """
 
@@ -138,7 +138,18 @@ class Limits(FromCode):
 
 
 class Reasons(FromCode):
-    """The members of an enumeration of words that know what they mean."""
+    """The members of an enumeration of words."""
+
+    header = ("name", "meaning")
+
+    def rows(self, subject: Any) -> Iterator[Sequence[str]]:
+        meanings = dict(attribute_docstrings(subject))
+        for member in subject:
+            yield f"`{member.value}`", meaning_of(member.name, meanings)
+
+
+class Explained(FromCode):
+    """The members of an enumeration of words that know what they mean and what helps."""
 
     header = ("name", "meaning", "what helps")
 
@@ -243,6 +254,7 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_directive("counters", Counters)
     app.add_directive("limits", Limits)
     app.add_directive("reasons", Reasons)
+    app.add_directive("explained", Explained)
     app.add_directive("rooms", Rooms)
     app.add_directive("files", Files)
     app.add_directive("command", Command)
