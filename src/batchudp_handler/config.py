@@ -275,6 +275,11 @@ class ReceiverConfig:
         "largest batch after decompression or reassembly",
     )
     max_streams: int = setting(1_024, integer(1, 1_048_576), "senders that are followed at a time")
+    remembered_streams: int = setting(
+        100_000,
+        integer(2, 16_777_216),
+        "ended senders of each kind that are recognised if their datagrams come again",
+    )
     stream_timeout: float = setting(
         600.0, seconds(zero=False), "a sender that is silent for this long is forgotten"
     )

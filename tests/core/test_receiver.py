@@ -664,24 +664,6 @@ def test_an_old_sync_changes_nothing() -> None:
 # --- tables and room ----------------------------------------------------------------------------
 
 
-def test_a_full_table_forgets_the_longest_silent_stream() -> None:
-    """But none that was heard of within a minute; then the new one is refused."""
-    bench = Bench(max_streams=3)
-    for number in range(3):
-        bench.feed(Source(number).data())
-        bench.handle()
-        bench.wait(10.0)
-    bench.feed(Source(10).data())
-    assert bench.stats().refused == {"stream_limit": 1}
-    bench.wait(31.0)
-    bench.feed(Source(11).data())
-    assert bench.of(StreamEnded)[0].stream_id == 0
-    assert bench.of(StreamEnded)[0].reason == "evicted"
-    bench.feed(Source(12).data())
-    assert bench.stats().refused == {"stream_limit": 2}
-    assert bench.stats().streams_live == 3
-
-
 def test_a_flood_of_streams_evicts_nobody_young() -> None:
     """100,000 invented ids: the table stays full of those that were there."""
     bench = Bench()
@@ -1158,7 +1140,8 @@ def test_the_counter_of_acks_grows_over_all_streams() -> None:
         bench.sent.clear()
         bench.wait(61.0)
     assert counters == sorted(set(counters))
-    assert len(counters) == 6
+    # the third time, the sender learns from what is remembered that all is final
+    assert len(counters) == 5
 
 
 def test_counts_of_a_stream_that_was_forgotten_go_on() -> None:
@@ -1568,30 +1551,6 @@ def test_datagrams_are_not_taken_from_mirrors() -> None:
     for seal in (CHECKSUM, KEY.receiver):
         bench.feed(encode_ack(seal, ack, stream_id=1, counter=1, sealed_at=int(WALL)))
     assert bench.stats().refused == {"unsupported_type": 1, "auth_failed": 1}
-
-
-@pytest.mark.parametrize(
-    ("sealed", "is_taken"),
-    [(-5, True), (-6, False), (0, True), (300, True), (301, False)],
-)
-def test_a_new_one_way_stream_with_a_key_must_be_fresh(sealed: int, is_taken: bool) -> None:
-    """Not sealed before the receiver began, nor far in the future."""
-    bench, source = Bench(keys=[KEY]), Source(seal=KEY.sender)
-    source.sealed_at = int(WALL) + sealed
-    bench.feed(source.data())
-    assert bool(bench.waiting) is is_taken
-    assert bench.stats().refused == ({} if is_taken else {"stale": 1})
-
-
-@pytest.mark.parametrize(("age", "is_taken"), [(300, True), (301, False)])
-def test_a_known_one_way_stream_with_a_key_must_be_fresh(age: int, is_taken: bool) -> None:
-    """Five minutes at most between sealing and arrival."""
-    bench, source = Bench(keys=[KEY]), Source(seal=KEY.sender)
-    bench.feed(source.data())
-    late = source.data()
-    bench.wait(age)
-    bench.feed(late)
-    assert (len(bench.waiting) == 2) is is_taken
 
 
 def test_spooled_datagrams_may_be_old() -> None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+WALL = 1_700_000_000.0
+"""Unix time at the start."""
 DEFAULT_BUFFER = 212_992
 """Bytes: Linux's default receive buffer."""
 
@@ -32,6 +34,16 @@ class Restart:
     """SIGTERM: it finishes what it has and says goodbye. Otherwise kill -9."""
     garbage: bool = False
     """Meanwhile something else answers on the port."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClockStep:
+    """Somebody sets the wall clock of a host; the time that passes stays the same."""
+
+    at: float
+    seconds: float
+    host: int = -1
+    """The number of a sender; -1: the receiver."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +87,10 @@ class Case:
     """(time, bytes): from then on the path carries no larger datagrams."""
     path_tells: bool = False
     """The socket refuses what is too large (EMSGSIZE); otherwise it vanishes without a word."""
+    keyed: bool = False
+    """Every datagram has a tag, and a sealing time that the receiver may look at."""
+    clock_steps: tuple[ClockStep, ...] = ()
+    max_streams: int = 1024
     time_limit: float = 3600.0
 
     # bounds; 0: none
@@ -98,6 +114,7 @@ def case_from_mapping(values: Mapping[str, Any]) -> Case:
     given = dict(values)
     given["network"] = Scenario.from_mapping(given.get("network", {}))
     given["restarts"] = tuple(Restart(**each) for each in given.get("restarts", ()))
+    given["clock_steps"] = tuple(ClockStep(**each) for each in given.get("clock_steps", ()))
     given["path_limit"] = tuple((at, size) for at, size in given.get("path_limit", ()))
     return Case(**given)
 
@@ -165,7 +182,42 @@ def random_case(seed: int) -> Case:
         refuses=random.random() < 0.2,
         path_limit=path_limit,
         path_tells=random.random() < 0.5,
+        **_clocks(Random(f"{seed}/clocks"), senders, one_way=one_way),
     )
+
+
+HOURS = (-1e9, -86_400.0, -7_200.0, -301.0, 301.0, 7_200.0, 86_400.0, 3e8)
+"""Seconds by which a clock may be set: minutes, hours, a day, many years."""
+
+
+def _clocks(random: Random, senders: int, *, one_way: bool) -> dict[str, Any]:
+    """Keys, wrong clocks, and a table that is too small; from a source of their own, so that
+    the rest of a seed's case stays as it was.
+
+    A sender may begin with a clock that is ahead, and a receiver with one that was never set or
+    is behind. The other ways round, a new one-way stream with a key cannot be told from a
+    recording, and is refused.
+    """
+    if random.random() < 0.5:
+        return {}
+    steps = [ClockStep(0.0, random.choice((-1.7e9, *HOURS[:4])))] if random.random() < 0.3 else []
+    ahead = [host for host in range(senders) if random.random() < 0.3]
+    steps += [ClockStep(0.0, random.choice(HOURS[4:]), host) for host in ahead]
+    for _ in range(random.randrange(4)):
+        host = random.randrange(-1, senders)
+        steps.append(ClockStep(random.uniform(0.2, 10.0), random.choice(HOURS), host))
+    is_small = senders > 1 and not one_way and random.random() < 0.5
+    return {
+        "keyed": random.random() < 0.7,
+        "clock_steps": tuple(sorted(steps, key=lambda step: step.at)),
+        "max_streams": random.randrange(1, senders) if is_small else 1024,
+    }
+
+
+def wall_time(case: Case, host: int, now: float) -> float:
+    """What the clock of a host says; -1 is the receiver's."""
+    steps = [each.seconds for each in case.clock_steps if each.host == host and each.at <= now]
+    return max(0.0, WALL + sum(steps) + now)
 
 
 def _network(random: Random, seed: int, round_trip: float, duration: float) -> Scenario:

@@ -96,6 +96,7 @@ def check_one_way(world: World) -> None:
     assert received.keys() <= accepted
     assert max(received.values(), default=1) == 1, "O: a record was delivered twice"
     (stats,) = lives(world)
+    assert "stale" not in stats.refused, "a clock has silenced a stream"
     for node in world.nodes:
         stream = stats.streams.get(f"{node.sender.stream_id:016x}")
         own = sum(number >> 20 == node.index for number in received)

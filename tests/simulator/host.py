@@ -15,9 +15,11 @@ from math import inf
 from random import Random
 from typing import TYPE_CHECKING
 
+from batchudp_handler.core.auth import HmacKey
 from batchudp_handler.core.events import BatchReceived
 from batchudp_handler.core.receiver import ReceiverProtocol, ReceiverSettings
 
+from .case import wall_time
 from .encodings import ENCODINGS
 
 if TYPE_CHECKING:
@@ -30,8 +32,10 @@ if TYPE_CHECKING:
 READ_AT_ONCE = 32
 """Datagrams that the reader takes before it looks at what the handlers have finished."""
 
-WALL = 1_700_000_000.0
-"""Unix time at the start."""
+KEY = HmacKey(1, bytes(range(32)))
+"""Of all senders and the receiver, where a case has keys."""
+RECEIVER = -1
+"""The number of this host among the clocks of a case."""
 
 # bytes of a datagram, and what Linux charges a receive buffer for it (measured on loopback)
 _SIZES = (1, 100, 512, 1_400, 8_192, 65_507)
@@ -87,13 +91,15 @@ class Host:
         settings = ReceiverSettings(
             receive_buffer=self._case.receive_buffer,
             work_queue_bytes=self._case.work_queue_bytes,
+            keys=[KEY] if self._case.keyed else [],
+            max_streams=self._case.max_streams,
         )
         self.receiver = ReceiverProtocol(
             settings,
             epoch=self._random.randrange(1, 1 << 64),
             secret=self._random.randbytes(32),
             now=now,
-            wall=WALL + now,
+            wall=wall_time(self._case, RECEIVER, now),
         )
 
     def _end(self, now: float) -> None:
@@ -201,7 +207,8 @@ class Host:
         for _ in range(count):
             data, address = self._socket.popleft()
             self._charged -= kernel_cost(len(data))
-            self.receiver.receive_datagram(data, address, now, WALL + now)
+            wall = wall_time(self._case, RECEIVER, now)
+            self.receiver.receive_datagram(data, address, now, wall)
         if self._socket:
             self._read_at = now + count * self._case.read_time
         else:

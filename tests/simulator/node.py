@@ -7,10 +7,12 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from batchudp_handler.core.sender import SenderProtocol, SenderSettings, SendFailure
+from batchudp_handler.core.wire import CHECKSUM
 from batchudp_handler.testing.faultproxy import FaultyPath
 
+from .case import wall_time
 from .encodings import ENCODINGS
-from .host import WALL
+from .host import KEY
 
 if TYPE_CHECKING:
     from batchudp_handler.core.stats import Address
@@ -38,6 +40,8 @@ class Node:
             acknowledged=case.delivery == "acknowledged",
             max_datagram_size=case.max_datagram_size,
             encoder=self._encoding.encoder,
+            seal=KEY.sender if case.keyed else CHECKSUM,
+            own_seal=KEY.receiver if case.keyed else None,
         )
         self.sender = SenderProtocol(
             settings, stream_id=random.getrandbits(64), now=0.0, random=random.random
@@ -90,7 +94,7 @@ class Node:
         if self._waiting and self.sender.can_send:
             snapshots = [self._snapshot(number) for number in self._waiting]
             self._waiting.clear()
-            self.sender.send_batch(snapshots, now, WALL + now)
+            self.sender.send_batch(snapshots, now, wall_time(self._case, self.index, now))
         if self._logged == self._case.records and not self._waiting and not self._is_closing:
             self._is_closing = True
             self.sender.close(now)

@@ -75,6 +75,11 @@ def test_random_cases_are_as_bad_as_they_are_meant_to_be() -> None:
         assert sum(len(case.restarts) == restarts for case in cases) > 50
     for name in ("large_every", "rate", "stall_time", "handler_time", "refuses", "path_limit"):
         assert sum(bool(getattr(case, name)) for case in cases) > 50, name
+    for host in (-1, 0):
+        steps = [step for case in cases for step in case.clock_steps if step.host == host]
+        assert sum(step.at > 0 for step in steps) > 50
+    assert sum(case.keyed and case.delivery == "one_way" for case in cases) > 50
+    assert sum(case.max_streams < case.senders for case in cases) > 20
     assert {case.encoding for case in cases} == {"light", "compact"}
     assert {case.delivery for case in cases} == {"acknowledged", "one_way"}
 

@@ -356,9 +356,12 @@ def _clock_finding(told: int, *, is_keyed: bool) -> Finding:
     words = "ahead of" if ahead > 0 else "behind"
     text = f"the receiver's clock is {abs(ahead):.0f} s {words} this one"
     advice = "set both by NTP; records keep the time of their sender"
-    if not is_keyed or abs(ahead) <= STALE_SECONDS:
+    if not is_keyed or ahead <= STALE_SECONDS:
         return Finding("clock", text, Grade.HINT, advice)
-    advice = f"one-way datagrams with a key are refused beyond {STALE_SECONDS} s: set both by NTP"
+    advice = (
+        "after a start, the receiver refuses new one-way senders with a key for as long as their "
+        "clocks are behind its own: set both by NTP"
+    )
     return Finding("clock", text, Grade.BAD, advice)
 
 

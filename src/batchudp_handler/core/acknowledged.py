@@ -53,6 +53,9 @@ PROBED = 2
 FORGOTTEN_AFTER = 50.0
 """Seconds: a receiver never forgets a stream that it has heard of within 60."""
 
+RECEIVER_FULL = "receiver_full"
+"""Among the failures to send: the receiver answers that it has no place for this stream."""
+
 GOODBYES = 3
 PROMISE_MS = 12_500
 """The heartbeat, or the rarest probe with its jitter."""
@@ -525,7 +528,9 @@ class AcknowledgedDelivery:
 
     def _after_ack(self, ack: Ack, now: float) -> None:
         if ack.closing:
-            # it finishes what it has and reads nothing more
+            # it finishes what it has and reads nothing more, or has no place for one more stream
+            if not ack.credit:
+                self._counters.fail(RECEIVER_FULL)
             if self.state is State.OPEN:
                 self._go_away(now)
         elif self.state is not State.OPEN:

@@ -86,7 +86,10 @@ class Reason(StrEnum):
     )
     STALE = (
         "stale",
-        "Sealed too long ago, or answered too late.",
+        (
+            "Sealed before the receiver began to remember, so it may be a recording; or answered "
+            "too late."
+        ),
         "set the clocks of both hosts by NTP",
     )
     REPLAYED = (
@@ -123,7 +126,7 @@ class Reason(StrEnum):
     )
     STREAM_LIMIT = (
         "stream_limit",
-        "The table of streams is full of living ones.",
+        "The table of streams is full of living ones; an acknowledged sender tries again.",
         "raise max_streams",
     )
     GROUP_MISMATCH = (

@@ -29,6 +29,7 @@ from batchudp_handler.core.receive_window import (
     RecordLedger,
 )
 from batchudp_handler.core.stats import Address, StreamStats
+from batchudp_handler.core.tombstones import Tombstone
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,7 +101,10 @@ class Stream:
     possibly_duplicate: int = 0
     base_delivered: int = 0
     base_rejected: int = 0
-    """Settled before the receiver forgot this stream and met it again."""
+    base_dropped: int = 0
+    """Settled, and told, before the receiver forgot this stream and met it again."""
+    is_return: bool = False
+    """It was met before, and what is known of it begins where it was then."""
 
     # datagrams
     duplicate_datagrams: int = 0
@@ -110,8 +114,6 @@ class Stream:
     sent_before: int = 0
     """Datagrams below this number may have reached an earlier life of the receiver."""
     address_changes: int = 0
-    sealed_at: int = 0
-    """The latest one accepted."""
 
     # as the sender says
     sync_counter: int = -1
@@ -137,9 +139,10 @@ class Stream:
         next_rec: int,
         shared: Shared,
         now: float,
+        is_return: bool = False,
     ) -> Stream:
-        """A stream that begins about where its first datagram is."""
-        slack = min(next_seq, START_SLACK)
+        """A stream that begins about where its first datagram is, or where it was before."""
+        slack = 0 if is_return else min(next_seq, START_SLACK)
         return cls(
             header.stream_id,
             address,
@@ -152,6 +155,7 @@ class Stream:
             created=now,
             last_seen=now,
             last_data=now,
+            is_return=is_return,
         )
 
     @classmethod
@@ -181,14 +185,12 @@ class Stream:
         if header.key_id != self.key_id and not self.resumed:
             raise DecodeError(Reason.AUTH_FAILED, "another key")
 
-    def touch(self, header: Header, size: int, now: float) -> None:
+    def touch(self, size: int, now: float) -> None:
         """A datagram of this stream has proved right."""
         self.datagrams_received += 1
         self.bytes_received += size
         self.last_seen = now
         self.allowance = min(self.allowance + max(size, SMALLEST_ALLOWANCE), ALLOWANCE_LIMIT)
-        if header.sealed_at > self.sealed_at:
-            self.sealed_at = header.sealed_at
 
     # DATA
 
@@ -410,7 +412,7 @@ class Stream:
         if self.acknowledged:
             return inf
         times = [self.ledger.declare_time(), self.reassembly.expiry_time()]
-        if self.ledger.gaps and self.ledger.gaps[0].is_lead:
+        if self.ledger.has_lead:
             times.append(self.created + LOSS_DELAY)
         return min((time for time in times if time is not None), default=inf)
 
@@ -421,7 +423,24 @@ class Stream:
             return False
         if self.acknowledged:
             return self.window.floor >= self.ledger.next_seq
-        return not self.ledger.missing
+        return not self.ledger.missing and not self.ledger.has_lead
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether a tombstone can take its place: nothing that may still come is wanted."""
+        if self.pending or not self.is_settled:
+            return False
+        return self.acknowledged or not self.ledger.gaps
+
+    def tombstone(self) -> Tombstone:
+        """What is to be remembered when the stream is forgotten."""
+        return Tombstone(
+            self.window.floor if self.acknowledged else self.ledger.next_seq,
+            self.ledger.next_rec,
+            self.base_delivered + self.delivered,
+            self.base_rejected + sum(self.rejected.values()),
+            self.dropped_told,
+        )
 
     def release(self) -> None:
         """The stream is forgotten: give its room back, and let nothing wait for ever."""
@@ -431,10 +450,15 @@ class Stream:
                 self.ledger.missing += group.first.n_rec
             else:
                 self.ledger.lost += group.first.n_rec
+                self.newly_lost += group.first.n_rec
         if not self.acknowledged:
-            self.ledger.declare(inf)
+            self.newly_lost += self.ledger.declare(inf)
         self.shared.gaps.used -= self.gaps_counted
         self.gaps_counted = 0
+
+    @property
+    def _unseen_before_start(self) -> int:
+        return 0 if self.acknowledged or self.is_return else max(0, self.ledger.first_rec)
 
     def stats(self, now: float) -> StreamStats:
         """A snapshot for people."""
@@ -455,8 +479,8 @@ class Stream:
             late=self.late,
             duplicates=self.duplicates,
             duplicate_datagrams=self.duplicate_datagrams,
-            sender_dropped=self.dropped_told,
-            unseen_before_start=0 if self.acknowledged else max(0, ledger.first_rec),
+            sender_dropped=(self.dropped_told - self.base_dropped) % MODULUS,
+            unseen_before_start=self._unseen_before_start,
             possibly_duplicate=self.possibly_duplicate,
             address_changes=self.address_changes,
             datagrams_received=self.datagrams_received,

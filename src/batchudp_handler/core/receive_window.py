@@ -335,9 +335,14 @@ class RecordLedger:
         del self.gaps[:count]
         return missing
 
+    @property
+    def has_lead(self) -> bool:
+        """Whether datagrams before the first known one may still come."""
+        return bool(self.gaps) and self.gaps[0].is_lead
+
     def drop_lead(self) -> Gap | None:
         """Close the beginning: nothing before the first known datagram is waited for."""
-        if self.gaps and self.gaps[0].is_lead:
+        if self.has_lead:
             return self.gaps.pop(0)
         return None
 

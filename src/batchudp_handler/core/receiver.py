@@ -18,7 +18,7 @@ challenges, which are smaller than what causes them.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from batchudp_handler.core.stats import Address, ReceiverStats
+    from batchudp_handler.core.tombstones import Tombstone
 
 __all__ = ["ReceiverProtocol", "ReceiverSettings"]
 
@@ -64,10 +65,10 @@ BATCH_OVERHEAD = 512
 are not a megabyte."""
 GAP_LIMIT = 65_536
 """Gaps that all streams together keep, beyond the few that each may have."""
-FRESH_SECONDS = 300
-"""How far from now the sealing time of a one-way datagram with a key may be."""
 START_TOLERANCE = 5
 """Seconds before our start that a one-way datagram with a key may have been sealed."""
+CLOCK_IS_SET = 1_577_836_800
+"""The year 2020. A clock that says less has not been set since the machine was switched on."""
 ACK_EVERY_RECEIVED = 8
 ACK_EVERY_HANDLED = 16
 CHECK_INTERVAL = 0.05
@@ -96,6 +97,8 @@ class ReceiverSettings:
     """Bytes of the kernel's buffer, as granted."""
     work_queue_bytes: int = 16 << 20
     max_streams: int = 1024
+    remembered_streams: int = 100_000
+    """Of each kind: streams that are recognised after they have left the table, at least 2."""
     challenge_limits: ChallengeLimits = field(default_factory=ChallengeLimits)
     stream_idle: float = 600.0
     """Seconds of silence after which a stream is forgotten, at least 60."""
@@ -105,6 +108,8 @@ class ReceiverSettings:
         """Refuse what can not work."""
         if self.max_streams < 1 or self.work_queue_bytes < 1 or self.receive_buffer < 1:
             raise ConfigError("streams, work queue and receive buffer must be at least 1")
+        if self.remembered_streams < 2:
+            raise ConfigError("remembered streams must be at least 2")
         if self.source_rate is not None and (self.source_rate <= 0 or self.source_burst < 1):
             raise ConfigError("a source's rate must be positive and its burst at least 1")
 
@@ -115,7 +120,7 @@ class ReceiverProtocol:
     Args:
         settings: see `ReceiverSettings`.
         epoch: random 64 bits, not 0, new at each start.
-        secret: random bytes for cookies, new at each start.
+        secret: random bytes for cookies and tables, new at each start.
         now: on a clock that never goes back.
         wall: Unix time.
     """
@@ -128,19 +133,19 @@ class ReceiverProtocol:
         self._settings = settings
         self._epoch = epoch
         self._started = now
-        self._wall_started = int(wall)
         self._now = now
         self._wall = wall
+        self._clock_offset = inf
+        self._look_at_clock()
         self._ring = KeyRing(settings.keys, accept_unauthenticated=settings.accept_unauthenticated)
         self._allowed = AllowList(settings.allow)
         rate = settings.source_rate
         self._sources = SourceLimiter(rate, settings.source_burst) if rate is not None else None
         self._cookies = CookieMaker(secret)
         self._challenge_limiter = ChallengeLimiter(settings.challenge_limits, now)
-        self._streams = StreamTable(settings.max_streams)
+        self._streams = StreamTable(settings.max_streams, settings.remembered_streams, secret, now)
         limits = settings.reassembly
         self._shared = Shared(limits, Budget(limits.total_bytes), Budget(GAP_LIMIT))
-        self._stale_before = -1
         self._counter = 0
         self._next_check = inf
         self._checked = -inf
@@ -158,6 +163,7 @@ class ReceiverProtocol:
         self._base_rejected: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
         self._refusals = Refusals()
+        self._refused_records: Counter[str] = Counter()
         self._reply_count = 0
         self._reply_bytes = 0
         self._challenge_count = 0
@@ -172,6 +178,7 @@ class ReceiverProtocol:
             return
         self._now = now
         self._wall = wall
+        self._look_at_clock()
         self._datagrams += 1
         self._bytes += len(data)
         try:
@@ -262,7 +269,7 @@ class ReceiverProtocol:
             if stream.acknowledged:
                 self._due[stream.stream_id] = stream
         # the streams that are with the handlers end when these return
-        for stream in self._streams:
+        for stream in list(self._streams):
             self._end_if_settled(stream)
 
     # outputs
@@ -340,18 +347,32 @@ class ReceiverProtocol:
         else:
             raise DecodeError(Reason.UNSUPPORTED_TYPE, "ACK")
 
-    def _check_fresh(self, header: Header, *, is_known: bool) -> None:
-        """Keep recordings of one-way datagrams with a key from being played again."""
-        if not header.key_id:
-            return
-        age = self._wall - header.sealed_at
-        if age > FRESH_SECONDS:
+    def _check_fresh(self, header: Header) -> None:
+        """Keep recordings from an earlier life of the receiver from being played to this one.
+
+        Only a new one-way stream with a key is asked. Copies of streams that this life has met are
+        recognised by their numbers, whatever any clock says; acknowledged ones need a cookie.
+        What was sealed before our start is refused; where so many streams were forgotten that
+        tombstones had to go, before the time since when none has. That time is ours: no sealing
+        time of one sender has a part in whether another one is heard.
+
+        Our own clock may be set while we run. Of all that it has said, the earliest counts, so
+        that a step never makes a fresh datagram look old; what it says before it was ever set
+        does not count.
+        """
+        if header.key_id and header.sealed_at < self._memory_begins - START_TOLERANCE:
             raise DecodeError(Reason.STALE)
-        if is_known:
-            return
-        too_early = header.sealed_at < self._wall_started - START_TOLERANCE
-        if too_early or age < -FRESH_SECONDS or header.sealed_at <= self._stale_before:
-            raise DecodeError(Reason.STALE)
+
+    def _look_at_clock(self) -> None:
+        offset = self._wall - self._now
+        if offset < self._clock_offset and self._wall >= CLOCK_IS_SET:
+            self._clock_offset = offset
+
+    @property
+    def _memory_begins(self) -> float:
+        """Unix time since when every one-way stream with a key would be recognised."""
+        offset = self._clock_offset
+        return -inf if offset == inf else int(self._streams.complete_since + offset)
 
     def _has_room(self, body: bytes) -> bool:
         """Whether the work queue takes a batch; an empty one takes any."""
@@ -363,13 +384,12 @@ class ReceiverProtocol:
         stream = self._streams.get(header.stream_id)
         has_room = self._has_room(body)
         if stream is None:
-            if not has_room:
-                raise DecodeError(Reason.NO_ROOM)
-            first = header.seq - header.frag_index
-            stream = self._start_one_way(header, address, next_seq=first, next_rec=header.rec)
+            stream = self._begin_by_data(header, address, has_room=has_room)
+            if stream is None:
+                return
         else:
             self._enter_one_way(stream, header, address)
-        self._touch(stream, header, size)
+        self._touch(stream, size)
         expected = stream.ledger.next_seq
         try:
             arrival = stream.receive_data(header, body, self._now, has_room=has_room)
@@ -383,17 +403,50 @@ class ReceiverProtocol:
     def _receive_one_way_sync(self, header: Header, sync: Sync, address: Address) -> None:
         stream = self._streams.get(header.stream_id)
         if stream is None:
+            tombstone = self._remembered(header, acknowledged=False)
+            if tombstone is not None and not tombstone.is_news(sync):
+                return  # the second of two goodbyes
             stream = self._start_one_way(
-                header, address, next_seq=sync.next_seq, next_rec=sync.next_rec
+                header, address, tombstone, next_seq=sync.next_seq, next_rec=sync.next_rec
             )
         else:
             self._enter_one_way(stream, header, address)
         self._apply_sync(stream, header, sync)
 
+    def _begin_by_data(self, header: Header, address: Address, *, has_room: bool) -> Stream | None:
+        """A stream for a datagram of an unknown one; None for a copy of what was had before."""
+        first = header.seq - header.frag_index
+        records = header.n_rec if header.frag_index == 0 else 0
+        tombstone = self._remembered(header, acknowledged=False)
+        if tombstone is not None and first < tombstone.next_seq:
+            self._streams.count_duplicate(records)
+            return None
+        try:
+            if not has_room:
+                raise DecodeError(Reason.NO_ROOM)
+            return self._start_one_way(
+                header, address, tombstone, next_seq=first, next_rec=header.rec
+            )
+        except DecodeError as error:
+            self._refused_records[error.reason] += records
+            raise
+
+    def _remembered(self, header: Header, *, acknowledged: bool) -> Tombstone | None:
+        return self._streams.tombstone(header.stream_id, header.key_id, acknowledged=acknowledged)
+
     def _start_one_way(
-        self, header: Header, address: Address, *, next_seq: int, next_rec: int
+        self,
+        header: Header,
+        address: Address,
+        tombstone: Tombstone | None,
+        *,
+        next_seq: int,
+        next_rec: int,
     ) -> Stream:
-        self._check_fresh(header, is_known=False)
+        if tombstone is None:
+            self._check_fresh(header)
+        else:
+            next_seq, next_rec = tombstone.next_seq, tombstone.next_rec
         self._make_room()
         stream = Stream.one_way(
             header,
@@ -402,13 +455,13 @@ class ReceiverProtocol:
             next_rec=next_rec,
             shared=self._shared,
             now=self._now,
+            is_return=tombstone is not None,
         )
-        self._add(stream)
+        self._add(stream, tombstone)
         return stream
 
     def _enter_one_way(self, stream: Stream, header: Header, address: Address) -> None:
         stream.check_belongs(header, acknowledged=False)
-        self._check_fresh(header, is_known=True)
         if address != stream.address:
             stream.address = address
             stream.address_changes += 1
@@ -424,7 +477,7 @@ class ReceiverProtocol:
         if stream is None or stream.address != address:
             self._challenge(header.stream_id, size, address, seal)
             return
-        self._touch(stream, header, size)
+        self._touch(stream, size)
         stream.received_since_ack += 1
         self._touched[stream.stream_id] = stream
         expected = stream.ledger.next_seq
@@ -443,48 +496,94 @@ class ReceiverProtocol:
         stream = self._streams.get(header.stream_id)
         if stream is not None:
             stream.check_belongs(header, acknowledged=True)
-            if header.seq <= stream.sync_counter:
-                raise DecodeError(Reason.REPLAYED, "SYNC")
-        if stream is None or stream.address != address:
+        is_old = stream is not None and header.seq <= stream.sync_counter
+        if is_old and not sync.resumed:
+            raise DecodeError(Reason.REPLAYED, "SYNC")
+        if stream is None or is_old or stream.address != address:
             if not self._cookies.is_good(sync.cookie, address, header.stream_id, self._now):
                 self._challenge(header.stream_id, 128, address, seal)
                 return
-            stream = self._prove(stream, header, sync, address)
+            self._challenge_limiter.on_proof(address)
+            stream = self._prove(stream, header, sync, address, seal)
+            if stream is None:
+                return
+        self._due[stream.stream_id] = self._touched[stream.stream_id] = stream
         self._apply_sync(stream, header, sync)
-        self._touched[stream.stream_id] = self._due[stream.stream_id] = stream
 
     def _prove(
-        self, stream: Stream | None, header: Header, sync: Sync, address: Address
-    ) -> Stream:
-        """The address is proven: begin a stream, or let it move there."""
-        self._challenge_limiter.on_proof(address)
-        if stream is None:
+        self, stream: Stream | None, header: Header, sync: Sync, address: Address, seal: Seal
+    ) -> Stream | None:
+        """The address is proven: begin a stream, or let it move there.
+
+        None: there is nothing to begin, because all is final that the sender may ask about.
+        """
+        if stream is not None:
+            if stream.address != address:
+                stream.address = address
+                stream.address_changes += 1
+                stream.allowance = 0
+            # whoever takes up a stream from a spool counts on from a clock, which may be wrong
+            stream.sync_counter = min(stream.sync_counter, header.seq - 1)
+            return stream
+        tombstone = self._remembered(header, acknowledged=True)
+        if tombstone is not None and tombstone.answers(sync):
+            self._answer(self._last_ack(tombstone), header.stream_id, address, seal)
+            return None
+        try:
             self._make_room()
-            stream = Stream.from_sync(header, address, sync, shared=self._shared, now=self._now)
-            if sync.receiver_epoch not in (0, self._epoch):
-                stream.sent_before = sync.next_seq
-            self._add(stream)
-        else:
-            stream.address = address
-            stream.address_changes += 1
-            stream.allowance = 0
+        except DecodeError:
+            self._answer(self._no_room(sync, tombstone), header.stream_id, address, seal)
+            raise
+        if tombstone is not None:
+            sync = replace(sync, floor=max(sync.floor, tombstone.next_seq))
+        stream = Stream.from_sync(header, address, sync, shared=self._shared, now=self._now)
+        if sync.receiver_epoch not in (0, self._epoch):
+            stream.sent_before = sync.next_seq
+        self._add(stream, tombstone)
         return stream
+
+    def _last_ack(self, tombstone: Tombstone) -> Ack:
+        """What the stream would answer if it were still in the table."""
+        return Ack(
+            receiver_epoch=self._epoch,
+            floor=tombstone.next_seq,
+            credit=self._credit(),
+            rejected_records=tombstone.rejected,
+            delivered_records=tombstone.delivered,
+            closing=self._is_closing,
+        )
+
+    def _no_room(self, sync: Sync, tombstone: Tombstone | None) -> Ack:
+        """An answer to a stream that finds the table full: come back later.
+
+        To any sender this is a receiver that takes nothing at present; a receiver that closes
+        never offers a credit of 0, so that a sender can tell the two apart.
+        """
+        return Ack(
+            receiver_epoch=self._epoch,
+            floor=sync.floor,
+            rejected_records=tombstone.rejected if tombstone else 0,
+            delivered_records=tombstone.delivered if tombstone else 0,
+            closing=True,
+        )
+
+    def _answer(self, ack: Ack, stream_id: int, address: Address, seal: Seal) -> None:
+        self._replies.append((self._seal_ack(ack, stream_id, seal), address))
 
     def _challenge(self, stream_id: int, size: int, address: Address, seal: Seal) -> None:
         if not self._challenge_limiter.permits(address, size, self._now):
             self._refuse(Reason.UNPROVEN_ADDRESS, address)
             return
         cookie = self._cookies.make(address, stream_id, self._now)
-        ack = Ack(receiver_epoch=self._epoch, cookie=cookie)
         self._challenge_count += 1
-        self._replies.append((self._seal_ack(ack, stream_id, seal), address))
+        self._answer(Ack(receiver_epoch=self._epoch, cookie=cookie), stream_id, address, seal)
 
     def _ack(self, stream: Stream) -> bytes | None:
         """Seal an ack; None when the stream has not sent enough to be answered."""
         ack = Ack(
             receiver_epoch=self._epoch,
             floor=stream.window.floor,
-            credit=self._credit(),
+            credit=max(self._credit(), self._is_closing),
             rejected_records=stream.base_rejected + sum(stream.rejected.values()),
             delivered_records=stream.base_delivered + stream.delivered,
             bitmap=stream.window.bitmap,
@@ -512,15 +611,15 @@ class ReceiverProtocol:
 
     # both
 
-    def _touch(self, stream: Stream, header: Header, size: int) -> None:
-        stream.touch(header, size, self._now)
+    def _touch(self, stream: Stream, size: int) -> None:
+        stream.touch(size, self._now)
         if stream.ended in ("vanished", "idle"):
             stream.ended = None
             self._announce(stream)
             self._reschedule(stream)
 
     def _apply_sync(self, stream: Stream, header: Header, sync: Sync) -> None:
-        self._touch(stream, header, 128)
+        self._touch(stream, 128)
         try:
             dropped = stream.receive_sync(header.seq, sync, self._now)
         finally:
@@ -550,8 +649,8 @@ class ReceiverProtocol:
         if victim is not None:
             self._forget(victim, "evicted")
 
-    def _add(self, stream: Stream) -> None:
-        self._streams.add(stream)
+    def _add(self, stream: Stream, tombstone: Tombstone | None) -> None:
+        self._streams.add(stream, tombstone)
         self._announce(stream)
         self._reschedule(stream)
 
@@ -566,6 +665,8 @@ class ReceiverProtocol:
         stream.on_time(now)
         self._report_losses(stream)
         self._end_if_settled(stream)
+        if self._streams.get(stream.stream_id) is not stream:
+            return
         if not stream.pending and now >= self._idle_time(stream):
             self._forget(stream, "idle")
             return
@@ -590,15 +691,18 @@ class ReceiverProtocol:
         self._next_check = min(self._next_check, deadline)
 
     def _end_if_settled(self, stream: Stream) -> None:
-        if stream.ended is not None:
-            return
-        if stream.closing and stream.is_settled:
-            self._end(stream, "closed")
-        elif self._is_closing and not stream.pending:
-            self._end(stream, "shutdown")
+        if stream.ended is None:
+            if stream.closing and stream.is_settled:
+                self._end(stream, "closed")
+            elif self._is_closing and not stream.pending:
+                self._end(stream, "shutdown")
+        if stream.ended == "closed" and stream.is_complete:
+            # its last ack may be due still; everything else is in the tombstone
+            self._touched.pop(stream.stream_id, None)
+            self._streams.forget(stream, self._now)
 
     def _end(self, stream: Stream, reason: str) -> None:
-        """Announce the end of a stream; it stays in the table to recognise its copies."""
+        """Announce the end of a stream, once."""
         if stream.ended is not None:
             return
         stream.ended = reason
@@ -608,12 +712,11 @@ class ReceiverProtocol:
         )
 
     def _forget(self, stream: Stream, reason: str) -> None:
+        stream.release()
+        self._report_losses(stream)
         self._end(stream, reason)
         self._touched.pop(stream.stream_id, None)
         self._due.pop(stream.stream_id, None)
-        if stream.key_id and not stream.acknowledged:
-            # its window is gone: from now on only the sealing time can tell a recording
-            self._stale_before = max(self._stale_before, stream.sealed_at)
         self._streams.forget(stream, self._now)
 
     # getters
@@ -631,6 +734,9 @@ class ReceiverProtocol:
             rejected=self._base_rejected,
             others={
                 "refused": {str(reason): count for reason, count in self._refused.items()},
+                "refused_records": {
+                    str(reason): count for reason, count in self._refused_records.items() if count
+                },
                 "trimmed": {},  # known to whoever decodes
                 "datagrams_received": self._datagrams,
                 "bytes_received": self._bytes,

@@ -119,6 +119,9 @@ class ReceiverStats:
     """Records that arrived and could not be delivered, by reason. Part of identity R."""
     refused: Mapping[str, int] = field(default_factory=dict)
     """Datagrams that were turned away whole, by reason: garbage, strangers, full tables."""
+    refused_records: Mapping[str, int] = field(default_factory=dict)
+    """Records in those of them that a one-way sender will not send again, as far as their headers
+    say how many, by reason. No stream has them in its own counts."""
 
     datagrams_received: int = 0
     """Everything that the socket gave."""

@@ -97,6 +97,8 @@ class BatchUDPReceiver:
         max_records: The most records in one datagram.
         max_batch_size: The largest batch after decompression or reassembly.
         max_streams: Senders that are followed at a time.
+        remembered_streams: Ended senders of each kind (acknowledged, one-way with a key, one-way
+            without) that are recognised if their datagrams come again; about 45 bytes for each.
         stream_timeout: Seconds after which a silent sender is forgotten.
         shutdown_timeout: Seconds that shutdown may take to finish what waits.
         keys: The keys themselves, instead of `key_file`.
@@ -130,6 +132,7 @@ class BatchUDPReceiver:
         max_records: int = 10_000,
         max_batch_size: int = 1_048_576,
         max_streams: int = 1_024,
+        remembered_streams: int = 100_000,
         stream_timeout: float = 600.0,
         shutdown_timeout: float = 5.0,
         keys: Sequence[Key] | None = None,
@@ -237,6 +240,7 @@ class BatchUDPReceiver:
             receive_buffer=self._socket.receive_buffer,
             work_queue_bytes=config.queue_size,
             max_streams=config.max_streams,
+            remembered_streams=config.remembered_streams,
             stream_idle=config.stream_timeout,
             reassembly=ReassemblyLimits(group_bytes=config.max_batch_size),
         )
