@@ -963,6 +963,23 @@ def test_a_closing_receiver_gets_no_more_data() -> None:
     assert seqs(bench.until(bench.now + 5.0)) == []
 
 
+def test_a_receiver_without_a_place_is_asked_again() -> None:
+    """It is known why nothing leaves, until there is one."""
+    bench = Bench(acknowledged=True)
+    bench.log(*range(10))
+    bench.send()
+    bench.ack(cookie=COOKIE)
+    bench.until(bench.now + 0.06)
+    bench.ack(closing=True, credit=0)
+    assert bench.sender.finds_no_place
+    asked = bench.until(bench.now + 20.0)
+    assert 2 <= len(asked) <= 20
+    assert all(Header(*parse(data)).type == DatagramType.SYNC for data in asked)
+    bench.ack()
+    assert not bench.sender.finds_no_place
+    assert records(bench.send()) == [*range(10)]
+
+
 def test_close_waits_for_the_floor_and_says_goodbye() -> None:
     """Closed when all is final and the goodbye was answered."""
     bench = acknowledged()

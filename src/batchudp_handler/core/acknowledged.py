@@ -53,9 +53,6 @@ PROBED = 2
 FORGOTTEN_AFTER = 50.0
 """Seconds: a receiver never forgets a stream that it has heard of within 60."""
 
-RECEIVER_FULL = "receiver_full"
-"""Among the failures to send: the receiver answers that it has no place for this stream."""
-
 GOODBYES = 3
 PROMISE_MS = 12_500
 """The heartbeat, or the rarest probe with its jitter."""
@@ -129,6 +126,11 @@ class AcknowledgedDelivery:
     def window(self) -> SendWindow:
         """What is sealed and not settled."""
         return self._outbox.window
+
+    @property
+    def finds_no_place(self) -> bool:
+        """Whether the receiver answers that it follows as many streams as it can."""
+        return self._peer.has_no_place
 
     @property
     def unanswered_since(self) -> float | None:
@@ -529,8 +531,6 @@ class AcknowledgedDelivery:
     def _after_ack(self, ack: Ack, now: float) -> None:
         if ack.closing:
             # it finishes what it has and reads nothing more, or has no place for one more stream
-            if not ack.credit:
-                self._counters.fail(RECEIVER_FULL)
             if self.state is State.OPEN:
                 self._go_away(now)
         elif self.state is not State.OPEN:

@@ -52,6 +52,8 @@ class Peer:
         self.rejected_records = 0
         self.delivered_records = 0
         """Both in this epoch, as last told."""
+        self.has_no_place = False
+        """For one more stream: it closes and offers nothing, which no closing receiver does."""
         self.unanswered_since: float | None = None
         """When the first SYNC since the receiver was last heard was sent."""
         self._counter = -1
@@ -107,6 +109,7 @@ class Peer:
         rejected = (ack.rejected_records - self.rejected_records) % MODULUS
         self._counter = counter
         self.credit = ack.credit
+        self.has_no_place = ack.closing and not ack.credit
         self.floor = max(self.floor, ack.floor)
         self.rejected_records = ack.rejected_records
         self.delivered_records = ack.delivered_records

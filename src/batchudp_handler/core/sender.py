@@ -324,6 +324,11 @@ class SenderProtocol:
         return self._delivery.wants_new_socket
 
     @property
+    def finds_no_place(self) -> bool:
+        """Whether the receiver answers that it follows as many senders as it can."""
+        return self._acknowledged is not None and self._acknowledged.finds_no_place
+
+    @property
     def unanswered_since(self) -> float | None:
         """Return when the oldest question was asked that has no answer (acknowledged)."""
         return None if self._acknowledged is None else self._acknowledged.unanswered_since

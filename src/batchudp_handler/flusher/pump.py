@@ -31,6 +31,9 @@ __all__ = ["Pump"]
 BLOCKED_PATIENCE = 1.0
 """Seconds that a full socket may take to become writable before that counts as a failure."""
 
+NO_PLACE = (
+    "the receiver follows as many senders as it can (max_streams) and has no place for this one"
+)
 SILENCE = 1.0
 """Seconds after which it is worth a word that a receiver has not answered."""
 
@@ -323,6 +326,8 @@ class Pump:
         words = self.transport.trouble
         if words:
             return words
+        if self.sender.finds_no_place:
+            return NO_PLACE
         since = self.sender.unanswered_since
         if since is None or now - since < SILENCE or self.is_settled:
             return ""
