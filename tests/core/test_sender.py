@@ -973,7 +973,7 @@ def test_a_receiver_without_a_place_is_asked_again() -> None:
     bench.ack(closing=True, credit=0)
     assert bench.sender.finds_no_place
     asked = bench.until(bench.now + 20.0)
-    assert 2 <= len(asked) <= 20
+    assert 2 <= len(asked) < 60
     assert all(Header(*parse(data)).type == DatagramType.SYNC for data in asked)
     bench.ack()
     assert not bench.sender.finds_no_place
