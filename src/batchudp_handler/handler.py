@@ -22,6 +22,7 @@ from batchudp_handler.core.sender import SenderSettings, StoragePolicy
 from batchudp_handler.core.snapshot import capture
 from batchudp_handler.core.wire import CHECKSUM
 from batchudp_handler.flusher import Flusher, FlusherSettings
+from batchudp_handler.flusher.note import write_note
 from batchudp_handler.settings import timeout as as_timeout
 from batchudp_handler.transport import host_name
 
@@ -37,6 +38,16 @@ __all__ = ["BatchUDPHandler"]
 LARGEST_DATAGRAM = 65_507
 FIXED = ("delivery", "encoding", "key_file", "spool_directory")
 """Settings that belong to the stream and cannot change while it lives."""
+
+RELAY_IS_OFF = (
+    "records that a receiver in this process delivered reach this handler and are not sent "
+    "again, so that they do not go round in circles (dropped: relay). To pass them on to another "
+    "receiver, set relay=True; to see them here, give their logger another handler"
+)
+TOO_MANY_HOPS = (
+    "records that have passed as many receivers as they may are not sent again "
+    "(dropped: relay); do two receivers send to each other?"
+)
 
 _plain_formatter = logging.Formatter()
 
@@ -109,6 +120,7 @@ class BatchUDPHandler(logging.Handler):
         config = HandlerConfig.from_mapping(given)
         self._config = config
         self._relay = config.relay
+        self._has_told_relay = False
         self._format_exception = _plain_formatter.formatException
         self._changing = threading.RLock()
         self._is_child = False
@@ -175,11 +187,18 @@ class BatchUDPHandler(logging.Handler):
         try:
             taken = capture(record, self._format_exception, self._relay)
             if taken is None:
-                buffer.drop("relay")
+                self._drop_relayed()
             elif self._append(taken, record.levelno):
                 self._flusher.wake()
         except Exception:  # noqa: BLE001  # the one place where logging wants to be told
             self.handleError(record)
+
+    def _drop_relayed(self) -> None:
+        """Count a record that a receiver of this process delivered, and say once what it means."""
+        self._buffer.drop("relay")
+        if not self._has_told_relay:
+            self._has_told_relay = True
+            write_note(TOO_MANY_HOPS if self._relay else RELAY_IS_OFF)
 
     def setFormatter(self, fmt: logging.Formatter | None) -> None:
         """Use a formatter's way to write exceptions; messages are formatted on the far side."""

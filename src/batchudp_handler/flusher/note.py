@@ -78,6 +78,6 @@ def write_note(text: str) -> None:
     """One line on stderr, if there is one and the program wants to hear."""
     if not logging.raiseExceptions or sys.stderr is None:
         return
-    # closed, or replaced by something that is no file: then nobody hears
-    with suppress(OSError, ValueError, AttributeError):
+    # closed, in the middle of another write, or replaced by something that is no file
+    with suppress(Exception):
         sys.stderr.write(f"batchudp-handler: {text}\n")

@@ -163,8 +163,12 @@ class Flusher:
 
     def _notice_first_record(self) -> None:
         on_start, self._on_start = self._on_start, None
-        if on_start is not None:
+        if on_start is None:
+            return
+        try:
             on_start()
+        except Exception as error:  # noqa: BLE001  # of the program's process pool; records leave
+            self._ledger.count_fault(error)
 
     def _start_thread(self) -> bool:
         if not threads_can_run():

@@ -96,15 +96,19 @@ class _Counter:
         if seam is None:
             self._original(record)  # a record of the program itself
             return
-        may_print = time.monotonic() >= self._prints_at
-        if may_print:
-            self._prints_at = time.monotonic() + PRINT_SECONDS
-        if may_print or not _only_prints(self._handler):
-            self._original(record)
-        if seam is Seam.DIAGNOSTICS and may_print:
+        if seam is Seam.DIAGNOSTICS:  # rare, and a handler that fails is no place to tell it
             raised = f"{handler_text(self._handler)} raised {error_text(error)}"
             to_stderr(f"{message_text(record)} ({raised})")
+        elif self._may_print() or not _only_prints(self._handler):
+            self._original(record)
         self.guard.failed_in(seam, handler_text(self._handler), error)
+
+    def _may_print(self) -> bool:
+        now = time.monotonic()
+        if now < self._prints_at:
+            return False
+        self._prints_at = now + PRINT_SECONDS
+        return True
 
     def detach(self) -> None:
         """Leave the handler, unless somebody else has taken the place since."""

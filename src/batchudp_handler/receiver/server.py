@@ -20,6 +20,7 @@ import contextlib
 import errno
 import logging
 import os
+import sys
 import threading
 import time
 from collections import deque
@@ -316,7 +317,7 @@ class BatchUDPReceiver:
         """
         self._is_stopping = True
         self._socket.wake()
-        if self._serving is not None and not self._is_inside():
+        if self._serving is not None and not self._would_wait_for_itself():
             self._stopped.is_set_within(self._longest_end())
 
     def count_errors_of(self, *handlers: logging.Handler) -> None:
@@ -358,7 +359,9 @@ class BatchUDPReceiver:
         """
         self._is_closing = True
         self.shutdown()
-        if self._is_inside() and not self._stopped.is_set:
+        if self._would_wait_for_itself() and not self._stopped.is_set:
+            if sys.is_finalizing():
+                self._release()  # the serving thread does not run any more
             return
         background = self._background
         if background is None or join_thread(background, self._longest_end()):
@@ -381,10 +384,16 @@ class BatchUDPReceiver:
         """Finish what has arrived, and close."""
         self.close()
 
-    def _is_inside(self) -> bool:
-        """Whether one of the receiver's own threads is asking, which cannot wait for itself."""
+    def _would_wait_for_itself(self) -> bool:
+        """Whether the receiver cannot end before the thread that asks goes on.
+
+        It is one of the receiver's own, or a signal handler on a thread that was just asking for
+        the counters, or the interpreter ends and no other thread runs.
+        """
         worker = self.guard.run(Seam.WORKER, self._worker.is_current_thread, default=False)
-        return self._serving is threading.current_thread() or bool(worker)
+        is_own = self._serving is threading.current_thread() or bool(worker)
+        holds_lock = self._lock._is_owned()  # type: ignore[attr-defined]  # what Condition asks
+        return is_own or holds_lock or sys.is_finalizing()
 
     def _longest_end(self) -> float:
         return self._config.shutdown_timeout + END_SECONDS
