@@ -61,7 +61,10 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "spool": frozenset({"core"}),
     "flusher": frozenset({"core", "transport", "spool", "waits"}),
     "handler": frozenset(
-        {"core", "config", "settings", "fork", "keys", "transport", "spool", "flusher"}
+        {
+            *("core", "config", "settings", "fork", "signals", "keys"),
+            *("transport", "spool", "flusher"),
+        }
     ),
     # the receiving shell
     "keys": frozenset({"core"}),

@@ -181,6 +181,9 @@ class HandlerConfig:
         optional(seconds(zero=False, low=0.1)),
         "how often the host's name is looked up again",
     )
+    drain_on_sigterm: bool = setting(
+        False, SWITCH, "send what waits when SIGTERM comes, then do what it does otherwise"
+    )
 
     def __post_init__(self) -> None:
         """Convert every value and check those that depend on each other."""

@@ -24,6 +24,7 @@ from batchudp_handler.core.wire import CHECKSUM
 from batchudp_handler.flusher import Flusher, FlusherSettings
 from batchudp_handler.flusher.note import write_note
 from batchudp_handler.settings import timeout as as_timeout
+from batchudp_handler.signals import end_draining, start_draining
 from batchudp_handler.transport import host_name
 
 if TYPE_CHECKING:
@@ -85,6 +86,9 @@ class BatchUDPHandler(logging.Handler):
         relay: Ship records that a receiver in this process re-emitted, too.
         resolve_interval: Seconds after which the host's name is looked up again and a fresh
             socket is used; None: never.
+        drain_on_sigterm: Send what waits when SIGTERM comes, within `shutdown_timeout`, then do
+            what would have been done without it: end the process, or call the handler that was
+            installed before. Needs the main thread.
 
     Raises:
         ValueError: A value is not allowed; the message says which are.
@@ -115,6 +119,7 @@ class BatchUDPHandler(logging.Handler):
         shutdown_timeout: float = 2.0,
         relay: bool = False,
         resolve_interval: float | None = 300.0,
+        drain_on_sigterm: bool = False,
     ) -> None:
         given = {name: value for name, value in locals().items() if name not in _NOT_SETTINGS}
         config = HandlerConfig.from_mapping(given)
@@ -129,6 +134,7 @@ class BatchUDPHandler(logging.Handler):
         # last: `logging` remembers the handler from here on, and will want to close it
         super().__init__(config.level)
         fork.track(self)
+        self._has_sigterm = config.drain_on_sigterm and start_draining(self)
 
     @classmethod
     def from_config(cls, config: HandlerConfig) -> BatchUDPHandler:
@@ -142,6 +148,7 @@ class BatchUDPHandler(logging.Handler):
             handler = own()
             if handler is not None:
                 handler._register_drain()
+                handler._follow_sigterm()
 
         flusher = Flusher(settings, on_start=on_start)
         flusher.close_after(self)
@@ -229,6 +236,7 @@ class BatchUDPHandler(logging.Handler):
         sent at once by the thread that logs it, without retries.
         """
         self._flusher.close()
+        end_draining(self)
         super().close()
 
     # --- the rest --------------------------------------------------------------------------------
@@ -252,6 +260,7 @@ class BatchUDPHandler(logging.Handler):
                     raise ValueError(message)
             settings = _settings_from(config, self._key)
             self._config = config
+            self._follow_sigterm()
             self._relay = config.relay
             if "level" in changes:
                 self.setLevel(config.level)
@@ -288,6 +297,19 @@ class BatchUDPHandler(logging.Handler):
                 handler.close()
 
         fork.drain_in_child(drain)
+
+    def _follow_sigterm(self) -> None:
+        """At the first record and after a change: servers install handlers in between."""
+        if not self._config.drain_on_sigterm or self._flusher.is_closed:
+            end_draining(self)
+        elif start_draining(self):
+            self._has_sigterm = True
+        elif not self._has_sigterm:
+            self._has_sigterm = True  # said once
+            write_note(
+                "drain_on_sigterm needs the main thread: make the handler there, or call "
+                "batchudp_handler.drain_on_sigterm() there; until then SIGTERM loses what waits"
+            )
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be copied or pickled, and say what to do instead."""

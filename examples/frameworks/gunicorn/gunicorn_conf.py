@@ -15,6 +15,7 @@ logconfig_dict = {
             "host": os.environ.get("BATCHUDP_TARGET_HOST", "localhost:9999"),
             "delivery": "acknowledged",
             "flush_interval": 0.5,
+            "drain_on_sigterm": True,
         },
     },
     "root": {"level": "INFO", "handlers": ["batchudp"]},

@@ -3,15 +3,10 @@
 import logging
 import os
 
-from batchudp_handler import drain_on_sigterm
-
 log = logging.getLogger("shop")
 
 LOG_TARGET = os.environ.get("BATCHUDP_TARGET_HOST", "localhost:9999")
 """Where the records go; logging.json refers to it as `ext://app.LOG_TARGET`."""
-
-# a worker ends by sending itself SIGTERM once it has answered everybody, without any exit hook
-drain_on_sigterm()
 
 
 async def application(scope, receive, send):
