@@ -1030,3 +1030,45 @@ def test_relayed_records_are_shipped_on_purpose_only(
         handler.close()
         stats = handler.stats()
         assert (stats.sent, stats.dropped) == ((1, {}) if is_shipped else (0, {"relay": 1}))
+
+
+@pytest.mark.parametrize(
+    ("relay", "hops", "advice"), [(False, 1, "set relay=True"), (True, 5, "send to each other")]
+)
+def test_a_relayed_record_that_is_dropped_is_said_once(
+    relay: bool,
+    hops: int,
+    advice: str,
+    collector: DatagramCollector,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first one of a handler is said on stderr, with what to do."""
+    monkeypatch.setattr(logging, "raiseExceptions", True)
+    record = logging.makeLogRecord({"msg": "m", "hops": hops, "received": 1.0})
+    for is_wanted in (True, False):
+        monkeypatch.setattr(logging, "raiseExceptions", is_wanted)
+        with closing(BatchUDPHandler(*collector.address, relay=relay)) as handler:
+            for _ in range(3):
+                handler.handle(record)
+            assert handler.stats().dropped == {"relay": 3}
+        said = capsys.readouterr().err
+        assert said.count("\n") == is_wanted
+        assert (advice in said) == is_wanted
+
+
+def test_a_process_pool_that_cannot_be_told_costs_no_record(
+    collector: DatagramCollector, logger: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What raises when the first record asks for a drain is counted, and the record leaves."""
+
+    def fail() -> bool:
+        raise LookupError("a pool that is half imported")
+
+    monkeypatch.setattr("batchudp_handler.fork.is_worker_process", fail)
+    with closing(BatchUDPHandler(*collector.address)) as handler:
+        logger.addHandler(handler)
+        logger.info("first")
+        assert handler.flush()
+        assert handler.stats().send_errors == {"internal_LookupError": 1}
+    assert collector.wait_for(1) == ["first"]
