@@ -42,7 +42,7 @@ FORBIDDEN_IN_CORE = frozenset(
 )
 """What does something, or knows something that was not told as an argument."""
 
-MAY_USE_LOGGING = {"core.snapshot"}
+MAY_USE_LOGGING = frozenset({"core.snapshot", "core.plain", "core.record_names"})
 """The one room of the core that knows what a LogRecord looks like."""
 
 LIBRARY = frozenset({"", "core", "config", "settings", "handler", "receiver", "signals", "waits"})
@@ -88,7 +88,7 @@ KNOWN_TO_BOTH = frozenset(
     {
         *("errors", "limits", "stats", "wire", "auth"),
         *("batch", "codec", "compact", "portable", "compression", "json_text"),
-        *("snapshot", "template", "safe", "paths"),
+        *("snapshot", "record_names", "plain", "template", "safe", "paths"),
     }
 )
 """What the sending and the receiving machine share: the wire, and what a record is."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import weakref
+from contextlib import suppress
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
@@ -18,8 +19,9 @@ from batchudp_handler import fork
 from batchudp_handler.config import HandlerConfig
 from batchudp_handler.core.batch import BatchHeader
 from batchudp_handler.core.places import place_text
+from batchudp_handler.core.plain import format_exception
 from batchudp_handler.core.sender import SenderSettings, StoragePolicy
-from batchudp_handler.core.snapshot import capture
+from batchudp_handler.core.snapshot import LEVELNO, capture
 from batchudp_handler.core.wire import CHECKSUM
 from batchudp_handler.flusher import Flusher, FlusherSettings
 from batchudp_handler.flusher.note import write_note
@@ -28,7 +30,7 @@ from batchudp_handler.signals import end_draining, start_draining
 from batchudp_handler.transport import host_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from batchudp_handler.core.auth import Key
     from batchudp_handler.core.batch import JSON
@@ -49,8 +51,6 @@ TOO_MANY_HOPS = (
     "records that have passed as many receivers as they may are not sent again "
     "(dropped: relay); do two receivers send to each other?"
 )
-
-_plain_formatter = logging.Formatter()
 
 
 class BatchUDPHandler(logging.Handler):
@@ -126,7 +126,7 @@ class BatchUDPHandler(logging.Handler):
         self._config = config
         self._relay = config.relay
         self._has_told_relay = False
-        self._format_exception = _plain_formatter.formatException
+        self._format_exception: Callable[[Any], object] = format_exception
         self._changing = threading.RLock()
         self._is_child = False
         self._key = _key_from(config)
@@ -163,16 +163,17 @@ class BatchUDPHandler(logging.Handler):
 
     def handle(self, record: logging.LogRecord) -> bool | logging.LogRecord:  # type: ignore[override]  # Python 3.11 says bool
         """Filter the record and ship it; a filter may replace it, on every version of Python."""
-        try:
-            if self.filters:
+        if self.filters:
+            try:
                 result = self.filter(record)
-                if not result:
-                    return result
-                if isinstance(result, logging.LogRecord):
-                    record = result
-            self.emit(record)
-        except Exception:  # noqa: BLE001  # a filter of the user: logging must not end the program
-            self.handleError(record)
+            except Exception:  # noqa: BLE001  # logging must not end the program
+                self._refuse(record)
+                return record
+            if not result:
+                return result
+            if isinstance(result, logging.LogRecord):
+                record = result
+        self.emit(record)
         return record
 
     def filter(self, record: logging.LogRecord) -> bool | logging.LogRecord:  # type: ignore[override]  # Python 3.11 says bool
@@ -193,11 +194,15 @@ class BatchUDPHandler(logging.Handler):
             return
         try:
             taken = capture(record, self._format_exception, self._relay)
+        except Exception:  # noqa: BLE001  # the record is user code, and so is all in it
+            self._refuse(record)
+            return
+        try:
             if taken is None:
                 self._drop_relayed()
-            elif self._append(taken, record.levelno):
+            elif self._append(taken, taken[LEVELNO]):
                 self._flusher.wake()
-        except Exception:  # noqa: BLE001  # the one place where logging wants to be told
+        except Exception:  # noqa: BLE001  # a log call does not end the program
             self.handleError(record)
 
     def _drop_relayed(self) -> None:
@@ -207,10 +212,21 @@ class BatchUDPHandler(logging.Handler):
             self._has_told_relay = True
             write_note(TOO_MANY_HOPS if self._relay else RELAY_IS_OFF)
 
+    def _refuse(self, record: logging.LogRecord) -> None:
+        """Count a record that could not be read at all, and tell as `logging` does."""
+        self._buffer.drop("record_error")
+        self.handleError(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """As in `logging.Handler`, but for a stderr that raises: that is nothing to the caller."""
+        with suppress(Exception):
+            super().handleError(record)
+
     def setFormatter(self, fmt: logging.Formatter | None) -> None:
         """Use a formatter's way to write exceptions; messages are formatted on the far side."""
         super().setFormatter(fmt)
-        self._format_exception = (fmt or _plain_formatter).formatException
+        # an object with nothing but `format` is enough for `logging`
+        self._format_exception = getattr(fmt, "formatException", format_exception)
 
     def flush(self, timeout: float | None = None) -> bool:  # type: ignore[override]  # None is not worth keeping
         """Send all that waits.

@@ -100,16 +100,6 @@ def test_a_reserve_is_kept_for_protected_levels() -> None:
     assert is_balanced(buffer, 25)
 
 
-def test_a_captured_record_has_its_level_elsewhere() -> None:
-    """Of attributes that are not yet a snapshot, the level is found by its name."""
-    buffer = Buffer(5, "drop_oldest", protect_level=WARNING)
-    for _ in range(5):
-        buffer.append({"levelno": WARNING}, WARNING)
-    buffer.append({"levelno": INFO}, INFO)
-    assert buffer.drain() == [{"levelno": WARNING}] * 5
-    assert buffer.lost == 1
-
-
 def test_a_protected_record_is_not_pushed_out_by_another() -> None:
     """With `drop_oldest`, a record below the protected level gives way itself."""
     buffer = Buffer(5, "drop_oldest", protect_level=WARNING)

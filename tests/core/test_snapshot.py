@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -90,14 +91,55 @@ def test_what_changes_after_the_capture_does_not_count() -> None:
     assert completed([captured]) == [expected]
 
 
-def test_a_captured_record_with_an_extra_in_the_place_of_an_attribute() -> None:
-    """As many attributes as a plain record has, and not the same: nothing is mistaken."""
-    near = record("hello", hops=9, received=1)
-    del near.process, near.thread
-    captured = capture(near, exception_text, False)
-    assert captured is not None
-    (snap,) = completed([captured])
-    assert render(snap) == "hello"
+STANDARD = sorted(vars(logging.LogRecord("", 0, "", 0, "", (), None)))
+
+
+@pytest.mark.parametrize("extras", [1, 2, 3])
+@pytest.mark.parametrize("name", STANDARD)
+def test_a_removed_attribute_costs_no_extra(name: str, extras: int) -> None:
+    """Whichever attribute a filter takes away, and however many extras there are, all arrive."""
+    near = record("hello", **{f"extra{number}": number for number in range(extras)})
+    delattr(near, name)
+    far = ship(near)
+    assert [getattr(far, f"extra{number}") for number in range(extras)] == list(range(extras))
+    assert far.getMessage() == ("" if name == "msg" else "hello")
+
+
+@pytest.mark.parametrize("name", STANDARD)
+def test_an_attribute_put_back_at_the_end_is_no_extra(name: str) -> None:
+    """The order in which attributes were set does not matter."""
+    near = record("hello", user="u")
+    value = near.__dict__.pop(name)
+    near.__dict__[name] = value
+    snap = taken(near)
+    assert snap[places.EXTRAS] == {"user": "u"}
+    assert snap[:17] == taken(record("hello", user="u"))[:17]
+
+
+def test_a_custom_record_without_an_attribute_renders_its_own_message() -> None:
+    """What was taken away has nothing to do with the message."""
+    near = Custom("a", 20, "p", 1, "%s", ("x",), None)
+    del near.threadName
+    assert render(taken(near)) == "custom %s"
+
+
+def test_a_message_of_the_record_itself() -> None:
+    """`getMessage` may be set on one record, as formatters use it."""
+    near = record("hello", getMessage=lambda: "its own")
+    assert render(taken(near)) == "its own"
+
+
+def test_levels_are_exact_numbers() -> None:
+    """The buffer compares them, so a level is a whole number whatever the record says."""
+
+    class Level(IntEnum):
+        LOW = 1
+
+    for level, expected in ((Level.LOW, 1), (True, 1), (20.0, 20), ("x", 0)):
+        captured = capture(record("m", levelno=level), exception_text, False)
+        assert captured is not None
+        assert captured[1] == expected
+        assert type(captured[1]) is int
 
 
 def test_places_of_a_plain_record() -> None:
@@ -185,15 +227,20 @@ def test_cached_exception_text_wins() -> None:
 
 
 def test_formatter_that_raises_costs_its_text_only() -> None:
-    """A broken exception formatter does not lose the record."""
+    """A formatter that raises, or gives no text, costs its own form: the plain one travels."""
 
     def broken(exc_info: Any) -> str:
         raise ZeroDivisionError
 
-    near = record(exc_info=(None, None, None))
-    snap = snapshot(near, format_exception=broken)
-    assert snap is not None
-    assert "unprintable" in snap[places.EXC_TEXT]
+    try:
+        raise LookupError("found nothing")
+    except LookupError:
+        near = record(exc_info=sys.exc_info())
+    for formatter in (broken, lambda exc_info: ["a", "list"], lambda exc_info: None):
+        snap = snapshot(near, format_exception=formatter)
+        assert snap is not None
+        assert snap[places.EXC_TEXT].endswith("LookupError: found nothing")
+        near.exc_text = ["cached", "by", "another"]  # type: ignore[assignment]
 
 
 def test_custom_record_class_renders_its_own_message() -> None:

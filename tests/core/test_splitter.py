@@ -18,6 +18,7 @@ from batchudp_handler.core.splitter import (
     MAX_PAYLOAD,
     MAX_RECORDS,
     Encoded,
+    Group,
     Splitter,
     fragments,
 )
@@ -218,6 +219,67 @@ def test_one_bad_record_is_dropped_alone() -> None:
     bench.splitter.append([snapshot(text) for text in [*texts[:50], ..., *texts[50:]]])
     assert bench.texts() == texts
     assert bench.counters.dropped == {"encode_error": 1}
+
+
+@pytest.mark.parametrize("error", [LookupError, AttributeError, MemoryError, AssertionError])
+def test_a_record_whose_encoding_raises_anything_is_dropped_alone(error: type[Exception]) -> None:
+    """The encoder may fail in ways that nobody thought of."""
+
+    def failing(snapshots: Sequence[Snapshot]) -> Encoded:
+        if any(each[VALUES] == "odd" for each in snapshots):
+            raise error
+        return encode(snapshots)
+
+    counters = SenderCounters()
+    splitter = Splitter(failing, counters, room=ROOM, max_fragments=MAX_FRAGMENTS)
+    splitter.append([snapshot("odd" if number == 37 else "good") for number in range(100)])
+    found: list[str] = []
+    while (group := splitter.next_group()) is not None:
+        found += decode(group.bodies[0])
+    assert found == ["good"] * 99
+    assert counters.dropped == {"encode_error": 1}
+
+
+def test_a_batch_that_cannot_be_sealed_is_tried_twice() -> None:
+    """A mistake of our own is seen each time; the records are then dropped, and counted."""
+    bench = Bench(ROOM)
+    bench.splitter.append([snapshot("a"), snapshot("b")])
+
+    def failing(group: Group) -> None:
+        raise ZeroDivisionError
+
+    for left in (2, 0):
+        with pytest.raises(ZeroDivisionError):
+            bench.splitter.next_sealed(failing)
+        assert len(bench.splitter) == left
+    assert bench.counters.dropped == {"internal_error": 2}
+    assert bench.splitter.next_sealed(failing) is None
+
+
+def test_a_batch_that_fails_once_loses_nothing() -> None:
+    """The second attempt has all of its records, in order, and so has a later failure's."""
+    bench = Bench(ROOM)
+    for name in ("first", "second"):
+        bench.splitter.append([snapshot(name), snapshot("more")])
+        with pytest.raises(ZeroDivisionError):
+            bench.splitter.next_sealed(lambda group: 1 / 0)
+        made = bench.splitter.next_sealed(lambda group: decode(group.bodies[0]))
+        assert made is not None
+        assert made[1] == [name, "more"]
+    assert bench.counters.dropped == {}
+
+
+def test_a_fault_of_the_splitter_itself_does_not_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even a mistake in the cutting keeps records for ever."""
+    bench = Bench(ROOM)
+    bench.splitter.append([snapshot("a")] * 500)
+    monkeypatch.setattr(bench.splitter, "_excess", lambda encoded: 1 / 0)
+    for _ in range(1_000):
+        if not len(bench.splitter):
+            break
+        with pytest.raises(ZeroDivisionError):
+            bench.splitter.next_sealed(lambda group: group)
+    assert bench.counters.dropped == {"internal_error": 500}
 
 
 def test_a_record_without_any_room_is_dropped_as_oversize() -> None:

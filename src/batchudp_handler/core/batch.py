@@ -20,8 +20,8 @@ JSON: TypeAlias = "str | int | float | bool | list[Any] | dict[str, Any] | None"
 
 Snapshot: TypeAlias = "tuple[Any, ...]"
 """A record's safe values in a fixed order; `snapshot.py` names the places."""
-Captured: TypeAlias = "Snapshot | dict[str, Any]"
-"""A snapshot, or a copy of a plain record's attributes, of which one will be made."""
+Captured: TypeAlias = "tuple[Any, ...]"
+"""A snapshot, or the values of a plain record, of which `snapshot.completed` makes one."""
 
 Content: TypeAlias = "tuple[str, tuple[Any, ...]]"
 """A record's `msg` and `args`."""

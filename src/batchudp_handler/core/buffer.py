@@ -25,7 +25,9 @@ __all__ = ["NEVER", "Buffer", "Tally"]
 NEVER = 2**63 - 1
 """As a number of records: never reached. As a level: above all."""
 LEVELNO = 1
-"""Where a snapshot holds its level number."""
+"""Where what is captured of a record holds its level number, an exact int."""
+CAUSES = ("buffer_full", "self_log", "relay", "record_error")
+"""Why a record that came in is not queued; see `docs/reference/counters.md`."""
 RESERVE = 5
 """With a protected level, one fifth of the capacity is kept for the records that have it."""
 
@@ -49,11 +51,6 @@ class Tally:
     def value(self) -> int:
         """How often `add` was called."""
         return int(repr(self._count)[6:-1])
-
-
-def _levelno(taken: Captured) -> int:
-    levelno: int = taken["levelno"] if isinstance(taken, dict) else taken[LEVELNO]
-    return levelno
 
 
 def _refuse_to_wait(has_room: Callable[[], bool]) -> bool:
@@ -98,7 +95,7 @@ class Buffer:
         wait_for_room: WaitForRoom = _refuse_to_wait,
     ) -> None:
         self._items: deque[Captured] = deque()
-        self._tallies = {"buffer_full": Tally(), "self_log": Tally(), "relay": Tally()}
+        self._tallies = {cause: Tally() for cause in CAUSES}
         self._wait_for_room = wait_for_room
         self.drained = 0
         """Records that the reader took; only the reader writes it."""
@@ -188,7 +185,7 @@ class Buffer:
 
     def _drop_oldest(self, is_protected: bool) -> bool:
         try:
-            if not is_protected and _levelno(self._items[0]) >= self._protect_level:
+            if not is_protected and self._items[0][LEVELNO] >= self._protect_level:
                 return self._drop_this()
             self._items.popleft()
         except IndexError:

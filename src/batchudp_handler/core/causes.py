@@ -44,6 +44,11 @@ class Cause(_Named):
         "self_log",
         "Logged by the sending thread while it sent: shipping it would make the next one.",
     )
+    RECORD_ERROR = (
+        "record_error",
+        "A filter, or the record itself, raised: `handleError` was called, as `logging` asks.",
+        "with logging.raiseExceptions, stderr has the traceback",
+    )
     CLOSED = (
         "closed",
         "Still waiting when the handler was closed and `shutdown_timeout` was over.",

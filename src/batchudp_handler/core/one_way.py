@@ -169,13 +169,16 @@ class OneWayDelivery:
         if self._sync_at is not None and now >= self._sync_at:
             return self._sync(now)
         if not self._waiting:
-            group = self._splitter.next_group()
-            if group is None:
+            made = self._splitter.next_sealed(
+                lambda group: self._stream.seal_group(
+                    group.codec, group.bodies, len(group.snapshots), now
+                )
+            )
+            if made is None:
                 return self._goodbye(now)
-            count = len(group.snapshots)
-            sealed = self._stream.seal_group(group.codec, group.bodies, count, now)
+            group, sealed = made
             batch = _Batch(sealed, group.snapshots)
-            self._unsent += count
+            self._unsent += sealed.n_rec
             last = len(sealed.datagrams) - 1
             for index, data in enumerate(sealed.datagrams):
                 self._waiting.append(_Datagram(data, batch, is_last=index == last))

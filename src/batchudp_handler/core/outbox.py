@@ -87,10 +87,13 @@ class Outbox:
 
     def seal_next(self, now: float) -> None:
         """Seal the next records."""
-        group = self.splitter.next_group()
-        if group is not None:
-            count = len(group.snapshots)
-            self._append(self._stream.seal_group(group.codec, group.bodies, count, now), now)
+        sealed = self.splitter.next_sealed(
+            lambda group: self._stream.seal_group(
+                group.codec, group.bodies, len(group.snapshots), now
+            )
+        )
+        if sealed is not None:
+            self._append(sealed[1], now)
 
     def _append(self, group: SealedGroup, now: float) -> None:
         last = len(group.datagrams) - 1

@@ -107,7 +107,7 @@ def portable_snapshot(snapshot: Snapshot) -> Snapshot:
         fields[TEMPLATE], fields[NARGS], fields[VALUES] = None, 0, render(snapshot)
     if snapshot[EXTRAS]:
         fields[EXTRAS] = {
-            key if key.__class__ is str else guarded(str, key): json_safe(value)
+            key if type(key) is str else guarded(str, key): json_safe(value)
             for key, value in snapshot[EXTRAS].items()
         }
     fields[CREATED:VALUES] = _times(*snapshot[CREATED:VALUES])
@@ -129,14 +129,14 @@ def _integer(field: int, value: object) -> int | None:
 
 
 def _name(value: object, longest: int) -> str:
-    text: str = value if value.__class__ is str else guarded(str, value)
+    text: str = value if type(value) is str else guarded(str, value)
     return text if len(text) <= longest else text[: longest - 3] + "..."
 
 
 def _is_portable_text(snapshot: Snapshot) -> bool:
     """Whether template and arguments mean the same at the far side."""
     for value in snapshot[VALUES]:
-        if value.__class__ is str:
+        if type(value) is str:
             if not _is_utf8(value):
                 return False  # its escaped form has another width and another repr()
         elif value is not None and not is_portable_number(value):

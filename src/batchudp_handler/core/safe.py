@@ -1,9 +1,11 @@
-"""How does any Python object become a value that JSON can carry?
+"""Any Python object becomes a value that JSON can carry.
 
 User objects do as they please: `__repr__` may raise, recurse, log through the very handler that
-asked, or return a megabyte. Everything here is bounded and never raises. What the `json` module
-would take keeps its type; anything else becomes its text, because that is what a format string on
-the near side would have printed.
+asked, or return a megabyte, and `__class__` may say anything, so types are asked for by `type()`.
+Everything here is bounded and raises no `Exception`; what is meant to end the program
+(`KeyboardInterrupt`, `SystemExit`) passes. What the `json` module would take keeps its type;
+anything else becomes its text, because that is what a format string on the near side would have
+printed.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EXTRA_CHARACTERS",
     "MAX_BITS",
+    "attempted",
     "cut",
     "guarded",
     "is_portable_number",
@@ -37,6 +40,7 @@ it. Larger ones travel as text."""
 
 _MARKER = re.compile(r"… \[truncated ([0-9]{1,12}) characters\]\Z")
 _LONGEST_MARKER = 40
+_LONGEST_TYPE_NAME = 100
 _MAX_NODES = 1_000
 _MAX_DEPTH = 16
 _MAX_NESTED_CALLS = 4
@@ -48,21 +52,35 @@ _nested_calls: ContextVar[int] = ContextVar("batchudp_handler.nested_calls", def
 
 def guarded(function: Callable[[Any], object], value: object) -> str:
     """`function(value)` as an exact `str`, or a placeholder if it raises or returns no text."""
+    text = attempted(function, value)
+    return _placeholder(value) if text is None else text
+
+
+def attempted(function: Callable[[Any], object], value: object) -> str | None:
+    """`function(value)` as an exact `str`, or None if it raises or returns no text."""
     depth = _nested_calls.get()
     if depth >= _MAX_NESTED_CALLS:
-        return _placeholder(value)
+        return None
     token = _nested_calls.set(depth + 1)
     try:
         text = function(value)
-        return str.__str__(text) if isinstance(text, str) else _placeholder(value)
+        return str.__str__(text) if issubclass(type(text), str) else None
     except Exception:  # noqa: BLE001  # user code: whatever it raises costs its text, no more
-        return _placeholder(value)
+        return None
     finally:
         _nested_calls.reset(token)
 
 
+# past what a metaclass may have put in its place
+_name_of_type: Callable[[type], str] = type.__dict__["__name__"].__get__
+
+
 def _placeholder(value: object) -> str:
-    return f"<unprintable {type.__getattribute__(type(value), '__name__')} object>"
+    return f"<unprintable {_type_name(value)} object>"
+
+
+def _type_name(value: object) -> str:
+    return cut(str.__str__(_name_of_type(type(value))), _LONGEST_TYPE_NAME)
 
 
 def cut(text: str, characters: int) -> str:
@@ -81,9 +99,9 @@ def cut(text: str, characters: int) -> str:
 
 def is_portable_number(value: float) -> bool:
     """Whether JSON and every %-conversion can take this exact int or float."""
-    if value.__class__ is float:
+    if type(value) is float:
         return isfinite(value)
-    return value.__class__ is bool or int.bit_length(value) <= MAX_BITS  # type: ignore[arg-type]  # the int half of float
+    return type(value) is bool or int.bit_length(value) <= MAX_BITS  # type: ignore[arg-type]  # the int half of float
 
 
 def json_safe(value: object, characters: int = EXTRA_CHARACTERS) -> JSON:
@@ -93,7 +111,7 @@ def json_safe(value: object, characters: int = EXTRA_CHARACTERS) -> JSON:
 
 def number_text(value: float) -> str:
     """The digits of a number that does not travel as one."""
-    if value.__class__ is int and int.bit_length(value) > 4 * 4_300:
+    if type(value) is int and int.bit_length(value) > 4 * 4_300:
         return cut(hex(value), 4_300)  # str() of an int is quadratic, and refused by CPython
     return guarded(repr, value)
 
@@ -107,12 +125,12 @@ class _Walk:
 
     def value(self, value: object, above: tuple[int, ...]) -> JSON:
         """Convert `value`, which lies inside the containers with the ids in `above`."""
-        kind = value.__class__
+        kind = type(value)
         if kind is str:
             return self._text(value)  # type: ignore[arg-type]  # an exact str
         if kind in SCALARS:
             return self._number(value)
-        if isinstance(value, (dict, list, tuple)):
+        if issubclass(kind, (dict, list, tuple)):
             return self._container(value, above)
         return self._other(value, str if not above else repr)
 
@@ -127,28 +145,33 @@ class _Walk:
             return value  # type: ignore[no-any-return]  # an exact scalar
         return self._text(number_text(value))
 
-    def _other(self, value: object, function: Callable[[Any], object]) -> JSON:
-        if isinstance(value, (bytes, bytearray)):
-            function = repr  # str() of bytes is an error under python -bb
-            value = bytes(value[: self._characters + 1])
+    def _other(self, value: Any, function: Callable[[Any], object]) -> JSON:
+        kind = type(value)
+        for base in (bytes, bytearray):
+            if issubclass(kind, base):
+                function = repr  # str() of bytes is an error under python -bb
+                value = bytes(base.__getitem__(value, slice(0, self._characters + 1)))
         text = guarded(function, value)
-        if isinstance(value, int) and text == int.__repr__(value):
-            return self._number(int(value))  # an IntEnum and the like: prints as its number
-        if isinstance(value, float) and text == float.__repr__(value):
-            return self._number(float(value))
-        return self._text(text)
+        if issubclass(kind, int) and int.bit_length(value) <= MAX_BITS:
+            number: float = int.__int__(value)
+        elif issubclass(kind, float):
+            number = float.__float__(value)
+        else:
+            return self._text(text)
+        # an IntEnum and the like, which prints as its number, travels as that
+        return self._number(number) if text == repr(number) else self._text(text)
 
     def _container(self, value: Any, above: tuple[int, ...]) -> JSON:
+        is_object = issubclass(type(value), dict)
         if id(value) in above:
-            return "{...}" if isinstance(value, dict) else "[...]"
+            return "{...}" if is_object else "[...]"
         if len(above) >= _MAX_DEPTH:
-            return self._other(value, _summary)
+            return self._text(_summary(value))
         above = (*above, id(value))
         # the base class's own methods, so that no overridden one runs
-        if isinstance(value, dict):
+        if is_object:
             return self._object(list(dict.items(value)), above)
-        base = list if isinstance(value, list) else tuple
-        return self._array(list(base.__iter__(value)), above)
+        return self._array([*_base(value).__iter__(value)], above)
 
     def _spend(self) -> bool:
         self._nodes -= 1
@@ -169,11 +192,15 @@ class _Walk:
             if not self._spend():
                 safe["..."] = f"[{len(items) - done} more items]"
                 break
-            safe[self._text(key if key.__class__ is str else guarded(str, key))] = self.value(
+            safe[self._text(key if type(key) is str else guarded(str, key))] = self.value(
                 item, above
             )
         return safe
 
 
-def _summary(value: Any) -> str:
-    return f"<{type(value).__name__} of {len(value)} items>"
+def _base(value: object) -> Any:
+    return next(base for base in (dict, list, tuple) if issubclass(type(value), base))
+
+
+def _summary(value: object) -> str:
+    return f"<{_type_name(value)} of {_base(value).__len__(value)} items>"

@@ -1,13 +1,12 @@
-"""What of a `LogRecord` travels, and how does it become a `LogRecord` again?
+"""A `LogRecord` becomes a tuple of safe values, and at the far side a `LogRecord` again.
 
-The only module that knows the names of `LogRecord`'s attributes. `capture` runs on the thread that
-logs and so sets the cost of a log call. It copies a plain record's dictionary, in half the time of
-picking the attributes out of it; `completed` does that later, on the thread that sends.
-Every other record becomes a `snapshot` at once: one C call fetches the attributes, one tuple holds
-them. Both read the record and never change it; arguments are kept only when every one is exactly
-a `str`, `int`, `float`, `bool` or `None`, which nobody can change afterwards; everything that
-could run or keep a user's object is turned into text at once. Checks that are not about safety
-here (finite numbers, sizes, types of the call site) are left to the encoder.
+`capture` runs on the thread that logs and so sets the cost of a log call. One C call fetches the
+standard attributes of a record. Where every one has exactly the type that `logging` itself gives
+it, and message and arguments are exactly `str`, `int`, `float`, `bool` or `None`, which nobody can
+change afterwards, these values are all that is kept, and `completed` makes the snapshot of them on
+the thread that sends. Every other record becomes a snapshot at once, of values that `plain` makes.
+A record is read and never changed. Checks that are not about safety (finite numbers, sizes) are
+left to the encoder.
 
 The opposite direction is built for whole batches: the attributes that records of one call site and
 one thread share are prepared once, copied per record, and completed.
@@ -17,19 +16,37 @@ from __future__ import annotations
 
 import logging
 import re
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from batchudp_handler.core.batch import Snapshot
-from batchudp_handler.core.safe import cut, guarded, json_safe, number_text
+from batchudp_handler.core.plain import (
+    additions,
+    complete,
+    exception_text,
+    message_text,
+    optional_text,
+    plain_place,
+)
+from batchudp_handler.core.record_names import (
+    HAS_TASK,
+    ORIGIN_NAMES,
+    RESERVED,
+    SITE_NAMES,
+    STANDARD_LENGTH,
+    STANDARD_ROW,
+    get_content,
+    get_place,
+)
+from batchudp_handler.core.safe import number_text
 from batchudp_handler.core.template import SCALARS, fallback_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from batchudp_handler.core.batch import JSON, Batch, Captured
+    from batchudp_handler.core.batch import Batch, Captured
 
 __all__ = [
+    "LEVELNO",
     "MAX_HOPS",
     "ORIGIN",
     "SITE",
@@ -49,122 +66,107 @@ PROCESS, PROCESSNAME, THREAD, THREADNAME, TASKNAME, HOSTNAME, HOPS = range(10, 1
 CREATED, MSECS, RELATIVE, VALUES, EXTRAS, EXC_TEXT, STACK_INFO = range(17, 24)
 SITE: Final = slice(NAME, PROCESS)
 ORIGIN: Final = slice(PROCESS, CREATED)
+_PLAIN_LENGTH: Final = 18
+"""Of what is captured of a plain record; a snapshot has 24 values."""
 
 MAX_HOPS = 4
 """How often a record may be shipped before it is taken for one that runs in a circle."""
 
-TEXT_CHARACTERS = 256 * 1024
-MAX_EXTRAS = 64
-
-_SITE_NAMES = (
-    "name",
-    "levelno",
-    "levelname",
-    "pathname",
-    "filename",
-    "module",
-    "lineno",
-    "funcName",
-)
-_ORIGIN_NAMES = (
-    "process",
-    "processName",
-    "thread",
-    "threadName",
-    "taskName",
-)
-_get_standard = itemgetter(
-    *_SITE_NAMES,
-    *("msg", "args", "process", "processName", "thread", "threadName"),
-    *("created", "msecs", "relativeCreated", "exc_info", "exc_text", "stack_info"),
-)
-_EXAMPLE = logging.LogRecord("", 0, "", 0, "", (), None)
-_STANDARD = frozenset(vars(_EXAMPLE)) | {"taskName"}
-_STANDARD_LENGTH = len(vars(_EXAMPLE))
-_HAS_TASK_NAME = hasattr(_EXAMPLE, "taskName")  # since Python 3.12
-
-# the order of the attributes that a reader of `vars(record)` is used to
-_TEMPLATE_ROW: dict[str, Any] = dict.fromkeys([*vars(_EXAMPLE), "taskName"])
 _plain_get_message = logging.LogRecord.getMessage
-
-# Attributes that formatters and our own receiver add; not extras of the user.
-_FORMATTED = frozenset(("message", "asctime"))
-_ADDED = _FORMATTED | {"remote_addr", "received", "authenticated", "hops"}
-
-# What an extra from the network may not be called: it gets an underscore behind its name.
-_RESERVED = _STANDARD | _ADDED | {"hostname", "getMessage"}
 _ATTRIBUTE_NAME = re.compile(r"[^\W\d_][\w.-]{0,63}")
 
 
 def capture(
-    record: logging.LogRecord,
-    format_exception: Callable[[Any], str],
-    relay: bool,
+    record: Any, format_exception: Callable[[Any], object], relay: bool
 ) -> Captured | None:
-    """What `snapshot` takes, or for a plain record a copy of its attributes, to be `completed`.
+    """Do as `snapshot`, in less time; `completed` does the rest. [1] is an exact level number."""
+    try:
+        message, args, stack_info = record.msg, record.args, record.stack_info
+        exc_info, exc_text = record.exc_info, record.exc_text
+        if not (
+            type(name := record.name) is str
+            and type(levelno := record.levelno) is int
+            and type(levelname := record.levelname) is str
+            and type(pathname := record.pathname) is str
+            and type(filename := record.filename) is str
+            and type(module := record.module) is str
+            and type(lineno := record.lineno) is int
+            and (type(function := record.funcName) is str or function is None)
+            and (type(process := record.process) is int or process is None)
+            and (type(process_name := record.processName) is str or process_name is None)
+            and (type(thread := record.thread) is int or thread is None)
+            and (type(thread_name := record.threadName) is str or thread_name is None)
+            and ((task := record.taskName if HAS_TASK else None) is None or type(task) is str)
+            and type(created := record.created) is float
+            and type(msecs := record.msecs) is float
+            and type(relative := record.relativeCreated) is float
+        ):
+            return _capture_odd(record, format_exception, relay)
+    except Exception:  # noqa: BLE001  # somebody took attributes away, or they run code
+        return _capture_odd(record, format_exception, relay)
+    attributes = record.__dict__  # last, because then the attributes are read faster
+    if (
+        (type(attributes) is dict and len(attributes) == STANDARD_LENGTH)
+        and (type(message) is str and type(args) is tuple)
+        and exc_info is exc_text is stack_info is None
+        and type(record).getMessage is _plain_get_message
+    ):
+        for value in args:
+            if type(value) not in SCALARS:
+                break
+        else:
+            return (
+                name, levelno, levelname, pathname, filename, module, lineno, function,
+                process, process_name, thread, thread_name, task,
+                created, msecs, relative, message, args,
+            )  # fmt: skip
+    place = (
+        name, levelno, levelname, pathname, filename, module, lineno, function,
+        process, process_name, thread, thread_name, task, created, msecs, relative,
+    )  # fmt: skip
+    content = message, args, exc_info, exc_text, stack_info
+    return _snapshot(record, attributes, place, content, format_exception, relay)
 
-    Plain is a record without extras, exceptions and stacks whose message and arguments nobody
-    can change; all others become snapshots at once.
-    """
-    attributes = record.__dict__
-    if len(attributes) == _STANDARD_LENGTH:
-        try:
-            if (
-                attributes["msg"].__class__ is str
-                and record.__class__.getMessage is _plain_get_message
-                and not attributes["exc_info"]
-                and not attributes["exc_text"]
-                and not attributes["stack_info"]
-            ):
-                args = attributes["args"]
-                if args.__class__ is tuple:
-                    for value in args:
-                        if value.__class__ not in SCALARS:
-                            break
-                    else:
-                        return attributes.copy()
-        except KeyError:
-            pass  # somebody took attributes away; `snapshot` knows what to do
-    return snapshot(record, format_exception=format_exception, relay=relay)
+
+def _capture_odd(
+    record: logging.LogRecord, format_exception: Callable[[Any], object], relay: bool
+) -> Snapshot | None:
+    """The same for a record that lacks attributes, or whose attributes are of odd types."""
+    attributes = complete(record.__dict__)
+    place = plain_place(get_place(attributes))
+    content = get_content(attributes)
+    if not (hasattr(record, "msg") and hasattr(record, "args")):
+        record = _record(attributes)
+    return _snapshot(record, attributes, place, content, format_exception, relay)
 
 
 def completed(taken: Iterable[Captured]) -> list[Snapshot]:
     """The snapshots of what `capture` took."""
     snapshots: list[Snapshot] = []
     for each in taken:
-        if not isinstance(each, dict):
+        if len(each) != _PLAIN_LENGTH:
             snapshots.append(each)
             continue
-        try:
-            (
-                name, levelno, levelname, pathname, filename, module, lineno, function,
-                message, args, process, process_name, thread, thread_name,
-                created, msecs, relative, _, _, _,
-            ) = _get_standard(each)  # fmt: skip
-        except KeyError:  # as many attributes as a plain record has, and not the same
-            snapshots.append(_snapshot_of_odd(each))
-            continue
+        (
+            name, levelno, levelname, pathname, filename, module, lineno, function,
+            process, process_name, thread, thread_name, task_name,
+            created, msecs, relative, message, args,
+        ) = each  # fmt: skip
         template, count, values = (message, len(args), args) if args else (None, 0, message)
         snapshots.append((
             name, levelno, levelname, pathname, filename, module, lineno, function,
             template, count,
-            process, process_name, thread, thread_name, each.get("taskName"), None, 0,
+            process, process_name, thread, thread_name, task_name, None, 0,
             created, msecs, relative,
             values, None, None, None,
         ))  # fmt: skip
     return snapshots
 
 
-def _snapshot_of_odd(attributes: dict[str, Any]) -> Snapshot:
-    attributes.pop("received", None)  # without it the record came from nowhere else
-    record = _record(attributes)
-    return snapshot(record, format_exception=str, relay=True)  # type: ignore[return-value]  # not None with `relay`
-
-
 def snapshot(
     record: logging.LogRecord,
     *,
-    format_exception: Callable[[Any], str],
+    format_exception: Callable[[Any], object],
     relay: bool = False,
 ) -> Snapshot | None:
     """Take what travels from `record`, which stays as it is.
@@ -177,43 +179,49 @@ def snapshot(
     Returns:
         The snapshot, or None for a record that was shipped before and is not to be relayed.
     """
-    attributes = record.__dict__
-    try:
-        (
-            name, levelno, levelname, pathname, filename, module, lineno, function,
-            message, args, process, process_name, thread, thread_name,
-            created, msecs, relative, exc_info, exc_text, stack_info,
-        ) = _get_standard(attributes)  # fmt: skip
-    except KeyError:
-        return snapshot(_completed(record), format_exception=format_exception, relay=relay)
+    taken = capture(record, format_exception, relay)
+    return None if taken is None else completed([taken])[0]
 
+
+def _snapshot(
+    record: logging.LogRecord,
+    attributes: dict[str, Any],
+    place: tuple[Any, ...],
+    content: tuple[Any, ...],
+    format_exception: Callable[[Any], object],
+    relay: bool,
+) -> Snapshot | None:
+    """The snapshot of a record that is not plain; only the values in `place` are."""
+    message, args, exc_info, exc_text, stack_info = content
+    *where, task = place[:13]
     extras = hostname = None
     hops = 0
-    if len(attributes) != _STANDARD_LENGTH:
-        extras, hostname, hops = _additions(attributes)
+    has_own_message = type(record).getMessage is not _plain_get_message
+    if type(attributes) is not dict or len(attributes) != STANDARD_LENGTH:
+        extras, hostname, hops = additions(attributes)
         if hops and (not relay or hops > MAX_HOPS):
             return None
+        has_own_message = has_own_message or "getMessage" in attributes
+        if not HAS_TASK:
+            task = optional_text(attributes.get("taskName"))
 
     values: str | tuple[Any, ...]
-    if message.__class__ is not str or record.__class__.getMessage is not _plain_get_message:
-        template, count, values = None, 0, _message(record)
-    elif not args:
-        template, count, values = None, 0, message
-    elif args.__class__ is tuple and SCALARS.issuperset(map(type, args)):
+    template, count = None, 0
+    if has_own_message or type(message) is not str:
+        values = message_text(record)
+    elif args is None or (type(args) is tuple and not args):
+        values = message
+    elif type(args) is tuple and SCALARS.issuperset(map(type, args)):
         template, count, values = message, len(args), args
     else:
-        template, count, values = None, 0, _message(record)
+        values = message_text(record)
 
-    if exc_info or exc_text:
-        exc_text = _exception_text(exc_info, exc_text, format_exception)
-    else:
-        exc_text = None
-    stack_info = _text(stack_info) if stack_info else None
-
+    if exc_info is not None or exc_text is not None:
+        exc_text = exception_text(exc_info, exc_text, format_exception)
+    if stack_info is not None:
+        stack_info = optional_text(stack_info)
     return (
-        name, levelno, levelname, pathname, filename, module, lineno, function, template, count,
-        process, process_name, thread, thread_name, attributes.get("taskName"), hostname, hops,
-        created, msecs, relative,
+        *where[:8], template, count, *where[8:], task, hostname, hops, *place[13:],
         values, extras, exc_text, stack_info,
     )  # fmt: skip
 
@@ -233,65 +241,8 @@ def _shown(values: tuple[Any, ...]) -> str:
     try:
         return repr(values)
     except ValueError:  # an int of more digits than CPython prints
-        texts = [number_text(value) if value.__class__ is int else repr(value) for value in values]
+        texts = [number_text(value) if type(value) is int else repr(value) for value in values]
         return f"({', '.join(texts)})"
-
-
-def _message(record: logging.LogRecord) -> str:
-    """The message, rendered now, because it or its arguments are the user's objects."""
-    return cut(guarded(_get_message, record), TEXT_CHARACTERS)
-
-
-def _get_message(record: logging.LogRecord) -> str:
-    try:
-        return record.getMessage()
-    except Exception:  # noqa: BLE001  # what the near side could not print is shipped as it is
-        return fallback_text(guarded(str, record.msg), json_safe(record.args))
-
-
-def _text(value: object) -> str:
-    return cut(value if value.__class__ is str else guarded(str, value), TEXT_CHARACTERS)
-
-
-def _exception_text(
-    exc_info: Any, exc_text: object, format_exception: Callable[[Any], str]
-) -> str | None:
-    """The text that a formatter would print, which is the cached one where there is one."""
-    return _text(exc_text or guarded(format_exception, exc_info)) or None
-
-
-def _additions(attributes: dict[str, Any]) -> tuple[dict[str, JSON] | None, str | None, int]:
-    """Extras, and the host name and hops of a record that came over the network."""
-    names = [*attributes][_STANDARD_LENGTH:]
-    if not _RESERVED.isdisjoint(names) or len(names) > MAX_EXTRAS:
-        return _odd_additions(attributes)
-    extras = {name: attributes[name] for name in names}
-    if not SCALARS.issuperset(map(type, extras.values())):
-        extras = {name: json_safe(value) for name, value in extras.items()}
-    return extras, None, 0
-
-
-def _odd_additions(attributes: dict[str, Any]) -> tuple[dict[str, JSON] | None, str | None, int]:
-    """The same for attributes that are not all extras, or are too many."""
-    shipped = attributes.get("hops") if "received" in attributes else None
-    hops = shipped if shipped.__class__ is int else 0
-    hidden = _STANDARD | (_ADDED if hops else _FORMATTED) | {"hostname"}
-    names = [name for name in attributes if name not in hidden]
-    omitted = len(names) - MAX_EXTRAS
-    if omitted > 0:
-        del names[MAX_EXTRAS - 1 :]
-    extras = {name: json_safe(attributes[name]) for name in names}
-    if omitted > 0:
-        extras["omitted_extras"] = omitted + 1
-    hostname = attributes.get("hostname")
-    return extras or None, None if hostname is None else _text(hostname), hops
-
-
-def _completed(record: logging.LogRecord) -> logging.LogRecord:
-    """A record that has every attribute, for one that somebody took some from."""
-    complete = logging.LogRecord("root", logging.INFO, "", 0, "", (), None)
-    complete.__dict__.update(record.__dict__)
-    return complete
 
 
 def records(
@@ -387,13 +338,13 @@ class _Shared(dict[object, "dict[str, Any]"]):
         self._provenance = provenance
 
     def __missing__(self, place: Any) -> dict[str, Any]:
-        site, origin = place if place.__class__ is tuple else (place, 0)
+        site, origin = place if type(place) is tuple else (place, 0)
         batch = self._batch
         *who, hostname, hops = batch.origins[origin]
-        row = {**_TEMPLATE_ROW, **batch.static_fields}
-        row.update(zip(_SITE_NAMES, batch.sites[site], strict=True))
-        row.update(zip(_ORIGIN_NAMES, who, strict=True))
-        if not _HAS_TASK_NAME and row["taskName"] is None:
+        row = {**STANDARD_ROW, **batch.static_fields}
+        row.update(zip(SITE_NAMES, batch.sites[site], strict=True))
+        row.update(zip(ORIGIN_NAMES, who, strict=True))
+        if not HAS_TASK and row["taskName"] is None:
             del row["taskName"]
         row["hostname"] = hostname or batch.hostname
         row["hops"] = hops + 1
@@ -419,6 +370,6 @@ def _fill(rows: Sequence[dict[str, Any] | None], span: range, columns: Mapping[s
 
 def attribute_name(name: str) -> str | None:
     """The attribute that an extra of this name becomes, or None if it may not become one."""
-    if name in _RESERVED:
+    if name in RESERVED:
         return name + "_"
     return name if _ATTRIBUTE_NAME.fullmatch(name) else None

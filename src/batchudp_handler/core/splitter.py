@@ -1,4 +1,4 @@
-"""How are waiting records cut into bodies that fit a datagram?
+"""Waiting records are cut into bodies that fit a datagram.
 
 A datagram is full when its *compressed* body is, so nobody knows in advance how many records it
 takes. The splitter keeps the bytes per record of what it packed last, guesses, encodes, and when
@@ -10,14 +10,16 @@ Work is done one group of datagrams per call, so that a flusher can let go of th
 between two datagrams however long the queue is.
 
 A record that does not fit alone is sent as fragments, up to `MAX_PAYLOAD` and `MAX_FRAGMENTS`.
-Above that its texts are cut, visibly, and it is counted. A record that cannot be encoded at all is
-dropped and counted, and takes no other record with it.
+Above that its texts are cut, visibly, and it is counted. A record that cannot be encoded at all,
+for whatever reason, is dropped and counted (`encode_error`), and takes no other record with it. A
+batch that fails twice in any other way is dropped and counted, too (`internal_error`): whatever is
+wrong with it, it is not tried for ever.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from batchudp_handler.core.snapshot import completed
 from batchudp_handler.core.truncation import truncate
@@ -49,7 +51,7 @@ FILL = 0.94
 WORTH_GROWING = 0.5
 """A datagram filled less than this is encoded again with more records, if there are more."""
 
-UNENCODABLE = (ValueError, TypeError, OverflowError, RecursionError, MemoryError)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,8 @@ class Splitter:
         self._pending: list[Captured] = []
         self._start = 0
         self._bytes_per_record = FIRST_GUESS
+        self._has_failed = False
+        """The batch in front was tried once, and something of our own went wrong."""
         self.configure(encoder, room=room, max_fragments=max_fragments)
 
     def configure(self, encoder: Encoder, *, room: int, max_fragments: int) -> None:
@@ -130,6 +134,30 @@ class Splitter:
         self._pending.clear()
         self._start = 0
         return count
+
+    def next_sealed(self, seal: Callable[[Group], T]) -> tuple[Group, T] | None:
+        """Encode the next records and have `seal` make datagrams of them; None: nothing waits.
+
+        What raises in here passes. The records then stay for a second attempt, and are dropped
+        and counted when that fails as well.
+        """
+        group = None
+        try:
+            group = self.next_group()
+            sealed = None if group is None else (group, seal(group))
+        except Exception:
+            self._on_fault(group)
+            raise
+        self._has_failed = False
+        return sealed
+
+    def _on_fault(self, group: Group | None) -> None:
+        if group is not None:
+            self.put_back(group.snapshots)
+        if self._has_failed:
+            failed = min(self.full_batch, len(self)) if group is None else len(group.snapshots)
+            self._drop_first("internal_error", failed)
+        self._has_failed = not self._has_failed
 
     def next_group(self) -> Group | None:
         """Encode the next records that together fit; None when nothing waits."""
@@ -176,7 +204,7 @@ class Splitter:
     def _encode(self, batch: tuple[Snapshot, ...]) -> Encoded | None:
         try:
             return self._encoder(batch)
-        except UNENCODABLE:
+        except Exception:  # noqa: BLE001  # one record must not stop the others, whatever it does
             return None
 
     def _excess(self, encoded: Encoded) -> float:
@@ -226,9 +254,9 @@ class Splitter:
             characters //= 2
         return None
 
-    def _drop_first(self, cause: str) -> None:
-        self._start += 1
-        self._counters.drop(cause, 1)
+    def _drop_first(self, cause: str, records: int = 1) -> None:
+        self._start += records
+        self._counters.drop(cause, records)
 
 
 def _cut_in_proportion(count: int, excess: float) -> int:

@@ -37,7 +37,7 @@ def truncate(snapshot: Snapshot, characters: int) -> Snapshot:
 
 
 def _cut(value: Any, characters: int) -> Any:
-    return cut(value, characters) if value.__class__ is str else value
+    return cut(value, characters) if type(value) is str else value
 
 
 def _cut_value(value: JSON, characters: int) -> JSON:

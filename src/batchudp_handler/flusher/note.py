@@ -78,6 +78,6 @@ def write_note(text: str) -> None:
     """One line on stderr, if there is one and the program wants to hear."""
     if not logging.raiseExceptions or sys.stderr is None:
         return
-    # closed, in the middle of another write, or replaced by something that is no file
+    # closed, in the middle of another write, or replaced by an object of the program's
     with suppress(Exception):
         sys.stderr.write(f"batchudp-handler: {text}\n")
