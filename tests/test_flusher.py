@@ -422,7 +422,7 @@ def test_a_batch_that_the_machine_refuses_is_counted(
     sender = pump_of(handler).sender
     send_batch = sender.send_batch
 
-    def failing(*args: Any) -> None:
+    def failing(*args: Any, **more: Any) -> None:
         monkeypatch.setattr(sender, "send_batch", send_batch)
         raise ZeroDivisionError("a mistake of ours")
 

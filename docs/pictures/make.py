@@ -239,14 +239,14 @@ class Room:
 LEFT, RIGHT, ROOM_WIDTH, ROOM_HEIGHT = 36, 476, 388, 40
 ROOMS = (
     Room("handler.py", "takes records", LEFT, 84, (1,)),
-    Room("flusher", "the only thread", LEFT, 132, (4,)),
+    Room("flusher", "the only thread", LEFT, 132, (3, 4)),
     Room("transport", "the only socket", LEFT, 180, (7,)),
     Room("spool", "the only files", LEFT, 228),
     Room("receiver/reemit.py", "into local loggers", RIGHT, 84, (10,)),
     Room("receiver/worker.py", "decodes, runs handlers", RIGHT, 132, (9,)),
     Room("receiver/receive_socket.py", "the only socket", RIGHT, 180, (8,)),
     Room("cli", "what people see", RIGHT, 228),
-    Room("core/buffer.py", "waits, is dropped", LEFT, 310, (3,)),
+    Room("core/triggers.py", "when a flush is due", LEFT, 310, (4,)),
     Room("core/sender.py", "the machine", LEFT, 358, (5,)),
     Room("core/splitter.py", "into datagrams", LEFT, 406, (5,)),
     Room("core/receiver.py", "the machine", RIGHT, 310, (8,)),

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 __all__ = ["BatchUDPHandler"]
 
 LARGEST_DATAGRAM = 65_507
+HELD_SHARE = 2
+"""Half of the capacity may be on its way; the other half is for records that come meanwhile."""
 FIXED = ("delivery", "encoding", "key_file", "spool_directory")
 """Settings that belong to the stream and cannot change while it lives."""
 
@@ -364,6 +366,7 @@ def _settings_from(config: HandlerConfig, key: Key | None) -> FlusherSettings:
             seal=CHECKSUM if key is None else key.sender,
             own_seal=None if key is None else key.receiver,
             acknowledged=config.delivery == "acknowledged",
+            max_held_records=max(1, config.capacity // HELD_SHARE),
             storage=(
                 StoragePolicy.OFF if config.spool_directory is None else StoragePolicy.WHEN_NEEDED
             ),

@@ -914,15 +914,17 @@ def test_a_refused_probe_keeps_the_rhythm_of_the_probes() -> None:
 
 
 def test_reconfigure_changes_the_bounds_of_a_stream() -> None:
-    """Memory and age may be changed while it runs."""
+    """What it may hold can be changed while it runs."""
     bench = acknowledged()
     bench.log(1)
     bench.open()
     bench.send()
-    changed = SenderSettings(encoder=encode, max_datagram_size=200, acknowledged=True, max_age=0.5)
+    assert bench.sender.wanted_records > 1
+    changed = SenderSettings(
+        encoder=encode, max_datagram_size=200, acknowledged=True, max_held_records=2
+    )
     bench.sender.reconfigure(changed, bench.now)
-    bench.until(bench.now + 1.0)
-    assert bench.dropped == {"expired": 1}
+    assert bench.sender.wanted_records == 1
 
 
 def test_refused_queues_the_previous_datagram_again() -> None:
@@ -1052,20 +1054,145 @@ def test_full_datagrams_are_sealed_while_the_receiver_is_away() -> None:
     assert sum(sizes) / len(sizes) > 140
 
 
-def test_old_records_expire() -> None:
-    """With max_age the oldest are given up, counted, and the receiver need not wait for them."""
-    bench = acknowledged(max_age=5.0)
-    bench.log(1)
+def test_while_nobody_answers_one_record_is_taken() -> None:
+    """It is the reason to look for a receiver; the others wait where they can be dropped."""
+    bench = acknowledged()
+    assert bench.sender.wanted_records == 1
+    bench.log(0)
+    assert (bench.sender.wanted_records, bench.sender.is_stuck) == (0, True)
     bench.open()
     bench.send()
-    bench.until(bench.now + 4.0)
-    bench.log(2)
+    assert bench.sender.wanted_records > 1
+    assert not bench.sender.is_stuck
+
+
+def test_with_a_spool_records_are_taken_while_nobody_answers() -> None:
+    """They are sealed for it."""
+    bench = with_spool()
+    bench.log(0)
+    assert bench.sender.wanted_records > 1
+
+
+def test_no_more_is_taken_than_may_be_held() -> None:
+    """Sealed and unconfirmed records count as much as those that wait to be sealed."""
+    bench = acknowledged(max_held_records=60)
+    bench.log(0)
+    bench.open()
+    logged = 1
+    while wanted := bench.sender.wanted_records:
+        bench.log(*range(logged, logged + wanted))
+        logged += wanted
+        bench.send()
+    assert logged == 60
+    assert bench.sender.retained_records + bench.sender.pending_records == 60
+    bench.ack(floor=1)
+    assert bench.sender.wanted_records
+
+
+def test_datagrams_wait_for_records_that_are_to_come() -> None:
+    """Records that come in portions are packed as well as if they had come at once."""
+    bench = acknowledged()
+    bench.log(0)
+    bench.open()
     bench.send()
-    bench.until(bench.now + 2.0)
-    assert bench.dropped == {"expired": 1}
-    bench.check_identity(2)
-    bench.ack()
-    assert syncs(bench.until(bench.now + 1.0))[-1].floor == 1
+    sent: list[bytes] = []
+    for first in range(0, 300, 10):
+        batch = [(number,) for number in range(first, first + 10)]
+        bench.sender.send_batch(batch, bench.now, bench.now, has_more_to_come=first < 290)
+        sent += bench.send()
+    sizes = [len(data) for data in sent if is_data(data)]
+    assert min(sizes[1:-1]) > 140  # the first one's size is a guess
+    assert bench.sender.pending_records == 0
+
+
+def away_with(bench: Bench, *numbers: int) -> None:
+    """Send records to a receiver that is not there any more."""
+    bench.log(0)
+    bench.open()
+    bench.send()
+    bench.ack(floor=1)
+    bench.log(*numbers)
+    bench.until(bench.now + 60.0)
+    assert bench.sender.is_away
+
+
+def test_the_oldest_go_for_want_of_room() -> None:
+    """Whole datagrams; as they were sent, nobody knows whether they arrived."""
+    bench = acknowledged()
+    away_with(bench, *range(1, 101))
+    before = bench.sender.retained_records
+    bench.sender.drop_oldest(5, "buffer_full")
+    given_up = bench.sender.counters.unconfirmed
+    assert 5 <= given_up < before
+    assert bench.sender.retained_records == before - given_up
+    assert bench.dropped == {}
+    bench.check_identity(101)
+    bench.sender.drop_oldest(1_000, "buffer_full")
+    assert (bench.sender.counters.unconfirmed, bench.sender.retained_records) == (100, 0)
+    bench.check_identity(101)
+
+
+def test_what_went_for_want_of_room_is_not_waited_for() -> None:
+    """The receiver that comes back learns where the rest begins, and gets it."""
+    bench = acknowledged()
+    away_with(bench, *range(1, 101))
+    bench.sender.drop_oldest(5, "buffer_full")
+    delivery = bench.sender._acknowledged
+    assert delivery is not None
+    lowest = delivery.window.floor
+    bench.ack(floor=1)
+    again = bench.until(bench.now + 1.0)
+    assert syncs(again)[0].floor == lowest
+    assert min(seqs(again)) == lowest
+    bench.ack(floor=lowest + len(set(seqs(again))))
+    bench.check_identity(101)
+    assert bench.sender.is_idle
+
+
+def test_records_without_a_number_go_after_those_that_have_one() -> None:
+    """They are younger; they count as dropped, and the next receiver is told of them."""
+    bench = acknowledged()
+    bench.log(*range(5))
+    bench.send()
+    bench.sender.drop_oldest(4, "buffer_full")
+    assert bench.dropped == {"buffer_full": 4}
+    bench.check_identity(5)
+    bench.open()
+    bench.send()
+    bench.ack(floor=1)
+    assert bench.sender.counters.confirmed == 1
+    assert syncs(bench.until(bench.now + 20.0))[-1].dropped_records == 4
+
+
+def test_what_the_spool_has_stays() -> None:
+    """Its room is another; only what memory alone has makes room in memory."""
+    bench = with_spool()
+    bench.log(*range(100))
+    store_all(bench, {})
+    stored = bench.sender.spooled_records
+    bench.sender.drop_oldest(1_000, "buffer_full")
+    assert bench.sender.spooled_records == stored > 0
+    bench.check_identity(100)
+
+
+def test_one_way_the_oldest_go_while_they_are_refused() -> None:
+    """Cut batches first, then what is not cut; the numbers are given to others."""
+    bench = Bench(max_retries=50)
+    bench.log(*range(100))
+    assert not bench.sender.is_stuck
+    bench.fail(SendFailure.REFUSED)
+    assert bench.sender.is_stuck
+    assert not bench.sender.wanted_records
+    bench.sender.drop_oldest(1, "buffer_full")
+    first = bench.dropped["buffer_full"]
+    bench.sender.drop_oldest(50 - first, "buffer_full")
+    assert bench.dropped == {"buffer_full": 50}
+    bench.check_identity(100)
+    bench.now += 5.0
+    sent = [data for data in bench.send() if is_data(data)]
+    assert records(sent) == list(range(50, 100))
+    assert seqs(sent)[0] == 0
+    bench.check_identity(100)
 
 
 def test_emsgsize_seals_again_in_fragments() -> None:

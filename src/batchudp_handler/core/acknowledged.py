@@ -11,7 +11,7 @@ blocked is never the only one with a timer. Three timers run while the stream is
 timer (a datagram that was overtaken becomes overdue), the probe timer (no progress for a while)
 and the heartbeat.
 
-Records are settled where the floor passes them. What is given up in between (expired, cut again
+Records are settled where the floor passes them. What is given up in between (no room, cut again
 for a smaller path, lost from the spool) keeps its number until the floor reaches it, and SYNC
 tells the receiver not to wait.
 """
@@ -30,6 +30,7 @@ from batchudp_handler.core.path import Path
 from batchudp_handler.core.peer import Peer, Verdict
 from batchudp_handler.core.retry import SendFailure, SocketTrouble
 from batchudp_handler.core.send_window import WINDOW_SIZE, DatagramState
+from batchudp_handler.core.storage import StoragePolicy
 from batchudp_handler.core.sync_schedule import SyncSchedule
 from batchudp_handler.core.wire import Sync
 
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from batchudp_handler.core.send_window import AckOutcome, RetainedDatagram, SendWindow
     from batchudp_handler.core.sender_counters import SenderCounters
     from batchudp_handler.core.splitter import Splitter
-    from batchudp_handler.core.storage import StoragePolicy, StoredDatagram
+    from batchudp_handler.core.storage import StoredDatagram
     from batchudp_handler.core.wire import Ack, Header
 
 __all__ = ["AcknowledgedDelivery", "State"]
@@ -79,7 +80,6 @@ class AcknowledgedDelivery:
         *,
         max_datagram_size: int,
         max_retained_bytes: int,
-        max_age: float | None,
         storage: StoragePolicy,
         random: Callable[[], float],
     ) -> None:
@@ -89,7 +89,6 @@ class AcknowledgedDelivery:
             counters,
             max_datagram_size=max_datagram_size,
             max_retained_bytes=max_retained_bytes,
-            max_age=max_age,
             storage=storage,
         )
         self.state = State.IDLE
@@ -161,13 +160,17 @@ class AcknowledgedDelivery:
             self._sync.by(now + 1.0)
         self._buffer_dropped = records
 
-    def reconfigure(
-        self, *, max_retries: int, max_retained_bytes: int, max_age: float | None
-    ) -> None:
+    def reconfigure(self, *, max_retries: int, max_retained_bytes: int) -> None:
         """Use other limits."""
         del max_retries  # nothing is dropped because it was refused
         self._outbox.storage.max_retained = max_retained_bytes
-        self._outbox.max_age = max_age
+
+    def drop_oldest(self, limit: int, cause: str) -> None:
+        """Give up about so many records, datagram by datagram, oldest first.
+
+        To be called while nobody answers: SYNC tells the next receiver where the rest begins.
+        """
+        self._outbox.drop_oldest(limit, cause)
 
     def set_max_datagram_size(self, size: int, now: float) -> None:
         """Use another size; what is sealed and too big is sealed again when its turn comes."""
@@ -249,7 +252,7 @@ class AcknowledgedDelivery:
 
     def _may_send_next(self) -> bool:
         """Say whether a datagram that is sealed now could be sent now."""
-        if not len(self._outbox.splitter) or not self._outbox.has_room:
+        if not self._outbox.splitter.is_ready or not self._outbox.has_room:
             return False
         # one that waits already waits for the spool, or for the receiver's window
         return self.window.peek() is None and self._may_send(self._outbox.next_size)
@@ -281,7 +284,7 @@ class AcknowledgedDelivery:
         """Return when something is to be done; the past means that it is to be done now."""
         if self.state in (State.IDLE, State.CLOSED):
             return None
-        times = [self._sync.at, self._outbox.expiry_time]
+        times = [self._sync.at]
         if self.state is State.OPEN:
             times.append(self.window.loss_time(self._path.rtt.loss_delay))
             times.append(self._probe_time)
@@ -320,12 +323,6 @@ class AcknowledgedDelivery:
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due."""
-        if self.state in (State.IDLE, State.CLOSED):
-            return
-        floor = self.window.floor
-        self._outbox.expire(now)
-        if self.window.floor > floor:
-            self._sync.soon(now)
         if self.state is not State.OPEN:
             return
         self._path.detect_lost(self.window, now)
@@ -610,6 +607,25 @@ class AcknowledgedDelivery:
         if self._is_closing or self.state is State.CLOSED:
             return False
         return len(self._outbox.splitter) < self._outbox.splitter.full_batch
+
+    @property
+    def wanted_records(self) -> int:
+        """How many more records are of use now.
+
+        While nobody answers and no spool takes them, one: the reason to look for a receiver. The
+        others can be told apart, dropped, and counted better where they wait.
+        """
+        if not self.can_send:
+            return 0
+        splitter = self._outbox.splitter
+        if self.state is State.OPEN or self._outbox.storage.policy is not StoragePolicy.OFF:
+            return splitter.appetite
+        return 0 if len(splitter) else 1
+
+    @property
+    def is_stuck(self) -> bool:
+        """Say whether what is held cannot be sent just now."""
+        return self.state in (State.SYNCING, State.AWAY)
 
     @property
     def is_idle(self) -> bool:

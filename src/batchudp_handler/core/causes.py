@@ -32,8 +32,13 @@ class Cause(_Named):
 
     BUFFER_FULL = (
         "buffer_full",
-        "More records waited than `capacity` allows.",
+        "More records waited or were retained than `capacity` allows.",
         "a larger capacity, or overflow='block'",
+    )
+    CAPACITY_BYTES = (
+        "capacity_bytes",
+        "Long texts waited or were retained that took more than `capacity_bytes`.",
+        "a larger capacity_bytes, shorter texts, or overflow='block'",
     )
     RELAY = (
         "relay",
@@ -61,7 +66,7 @@ class Cause(_Named):
     )
     EXPIRED = (
         "expired",
-        "Waited longer for a receiver than records may (acknowledged).",
+        "In the spool for longer than a file of it is kept.",
     )
     SPOOL_FULL = (
         "spool_full",

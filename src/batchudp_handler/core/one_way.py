@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from batchudp_handler.core.batch import Snapshot
     from batchudp_handler.core.outgoing import SealedGroup
     from batchudp_handler.core.sender_counters import SenderCounters
-    from batchudp_handler.core.splitter import Splitter
+    from batchudp_handler.core.splitter import Group, Splitter
 
 __all__ = ["OneWayDelivery"]
 
@@ -121,11 +121,9 @@ class OneWayDelivery:
             self._sync_at = min(self._sync_at, max(now, self._last_sync + AFTER_DATA))
         self.buffer_dropped = records
 
-    def reconfigure(
-        self, *, max_retries: int, max_retained_bytes: int, max_age: float | None
-    ) -> None:
+    def reconfigure(self, *, max_retries: int, max_retained_bytes: int) -> None:
         """Use other limits."""
-        del max_retained_bytes, max_age  # nothing is retained
+        del max_retained_bytes  # nothing is retained
         self.max_retries = max_retries
 
     def set_max_datagram_size(self, size: int, now: float) -> None:
@@ -153,6 +151,15 @@ class OneWayDelivery:
         self._outstanding = self._previous = None
         self._goodbyes = 0
 
+    def drop_oldest(self, limit: int, cause: str) -> None:
+        """Give up about so many records, batch by batch, oldest first."""
+        for batch in self._unfinished():
+            if limit <= 0:
+                return
+            self._drop(batch, cause)
+            limit -= batch.group.n_rec
+        self._splitter.drop_oldest(limit, cause)
+
     # outputs
 
     def datagram_to_send(self, now: float) -> bytes | None:
@@ -169,11 +176,7 @@ class OneWayDelivery:
         if self._sync_at is not None and now >= self._sync_at:
             return self._sync(now)
         if not self._waiting:
-            made = self._splitter.next_sealed(
-                lambda group: self._stream.seal_group(
-                    group.codec, group.bodies, len(group.snapshots), now
-                )
-            )
+            made = self._seal_next(now) if self._splitter.is_ready else None
             if made is None:
                 return self._goodbye(now)
             group, sealed = made
@@ -183,6 +186,13 @@ class OneWayDelivery:
             for index, data in enumerate(sealed.datagrams):
                 self._waiting.append(_Datagram(data, batch, is_last=index == last))
         return self._waiting.popleft()
+
+    def _seal_next(self, now: float) -> tuple[Group, SealedGroup] | None:
+        return self._splitter.next_sealed(
+            lambda group: self._stream.seal_group(
+                group.codec, group.bodies, len(group.snapshots), now
+            )
+        )
 
     def _goodbye(self, now: float) -> _Datagram | None:
         if not self._goodbyes:
@@ -345,6 +355,18 @@ class OneWayDelivery:
     def can_send(self) -> bool:
         """Say whether more records may come."""
         return not len(self._splitter) and self._goodbyes is None
+
+    @property
+    def wanted_records(self) -> int:
+        """How many more records are of use now; what is cut already is sent first."""
+        if self._goodbyes is not None or self._waiting or self._outstanding:
+            return 0
+        return self._splitter.appetite
+
+    @property
+    def is_stuck(self) -> bool:
+        """Say whether what is held cannot be sent just now."""
+        return self._failures > 0
 
     @property
     def is_idle(self) -> bool:

@@ -2,7 +2,7 @@
 
 The outbox fills a `SendWindow` from the splitter: a datagram at a time, as far as memory and the
 window allow. Sealed bytes never change. Where they have become too large for the path, the records
-in them leave again under other numbers, in fragments; what is given up (expired, lost from the
+in them leave again under other numbers, in fragments; what is given up (no room, lost from the
 spool) keeps its number until the floor reaches it. The receiver learns of both from SYNC's floor.
 """
 
@@ -44,12 +44,10 @@ class Outbox:
         *,
         max_datagram_size: int,
         max_retained_bytes: int,
-        max_age: float | None,
         storage: StoragePolicy,
     ) -> None:
         self.window = SendWindow()
         self.storage = Storage(self.window, storage, max_retained_bytes)
-        self.max_age = max_age
         self.size = max_datagram_size
         self.is_resumed = False
         self.splitter = splitter
@@ -187,20 +185,29 @@ class Outbox:
         self._counters.drop(cause, records)
         self._dropped_numbered += records
 
-    @property
-    def expiry_time(self) -> float | None:
-        """When the oldest datagram becomes too old."""
-        if self.max_age is None:
-            return None
-        oldest = self.window.get(self.window.floor)
-        return None if oldest is None else oldest.sealed + self.max_age
+    def drop_oldest(self, limit: int, cause: str) -> None:
+        """Give up about so many records that only memory has, datagram by datagram.
 
-    def expire(self, now: float) -> None:
-        """Give up what has become too old."""
-        while (time := self.expiry_time) is not None and time <= now:
-            oldest = self.window.get(self.window.floor)
-            assert oldest is not None
-            self._drop_group(oldest, "expired")
+        Of a datagram that was sent, nobody knows whether it arrived: it is not "dropped".
+        """
+        for each in list(self.window):
+            if limit <= 0:
+                return
+            if each.is_stored or each.state is DatagramState.ABANDONED:
+                continue
+            limit -= each.n_rec
+            if each.sent_count:
+                self._give_up_group(each)
+            else:
+                self._drop_group(each, cause)
+        self.splitter.drop_oldest(limit, cause)
+
+    def _give_up_group(self, datagram: RetainedDatagram) -> None:
+        for seq in self._numbers_of_group(datagram):
+            part = self.window.get(seq)
+            if part is not None and part.state is not DatagramState.ABANDONED:
+                self._counters.unconfirmed += part.records
+                self.window.abandon(part)
 
     def give_up(self) -> None:
         """Count everything that only memory has; leave the rest to another process."""

@@ -25,7 +25,7 @@ from batchudp_handler.core.one_way import OneWayDelivery
 from batchudp_handler.core.outgoing import BaselineStream, OutgoingStream
 from batchudp_handler.core.retry import MIN_DATAGRAM_SIZE, SendFailure, smaller_datagram_size
 from batchudp_handler.core.sender_counters import SenderCounters
-from batchudp_handler.core.splitter import MAX_FRAGMENTS, Splitter
+from batchudp_handler.core.splitter import MAX_FRAGMENTS, MAX_RECORDS, Splitter
 from batchudp_handler.core.storage import StoragePolicy, StoredDatagram
 from batchudp_handler.core.wire import CHECKSUM, MAX_DATAGRAM
 
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from batchudp_handler.core.wire import Header, Seal
 
 __all__ = ["SendFailure", "SenderProtocol", "SenderSettings", "StoragePolicy", "StoredDatagram"]
+
+HELD_DATAGRAMS = 4
+"""At least so many datagrams share the records that may be held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +61,8 @@ class SenderSettings:
     acknowledged: bool = False
     max_retained_bytes: int = 8 << 20
     """Acknowledged: sealed and unconfirmed datagrams in memory."""
-    max_age: float | None = None
-    """Acknowledged: seconds after which an unconfirmed datagram is given up."""
+    max_held_records: int = 1 << 62
+    """Records that it takes without having settled them."""
     storage: StoragePolicy = StoragePolicy.OFF
     encoder: Encoder | None = None
     """None: the one that `encoding` names."""
@@ -114,6 +117,7 @@ class SenderProtocol:
         self._splitter = Splitter(
             _encoder(settings), self.counters, room=self._room, max_fragments=self._max_fragments
         )
+        self._use_limits(settings)
         self._acknowledged: AcknowledgedDelivery | None = None
         self._delivery: OneWayDelivery | AcknowledgedDelivery
         if isinstance(self._stream, OutgoingStream) and settings.acknowledged:
@@ -123,7 +127,6 @@ class SenderProtocol:
                 self.counters,
                 max_datagram_size=self._size,
                 max_retained_bytes=settings.max_retained_bytes,
-                max_age=settings.max_age,
                 storage=settings.storage,
                 random=random,
             )
@@ -147,15 +150,25 @@ class SenderProtocol:
 
     # commands
 
-    def send_batch(self, snapshots: Sequence[Captured], now: float, wall: float) -> None:
+    def send_batch(
+        self,
+        snapshots: Sequence[Captured],
+        now: float,
+        wall: float,
+        *,
+        has_more_to_come: bool = False,
+    ) -> None:
         """Take records; they are encoded as they are sent.
 
         Args:
             snapshots: any number of records, oldest first.
             now: the time.
             wall: the same moment as Unix time, for the headers.
+            has_more_to_come: more follow as soon as `wanted_records` says so: datagrams that
+                are not full wait for them.
         """
         self._stream.clock_offset = wall - now
+        self._splitter.has_more_to_come = has_more_to_come
         self._splitter.append(snapshots)
         self._delivery.on_records(now)
 
@@ -171,10 +184,10 @@ class SenderProtocol:
         ):
             raise ConfigError("delivery, encoding, key and spool cannot change within a stream")
         self._settings = settings
+        self._use_limits(settings)
         self._delivery.reconfigure(
             max_retries=settings.max_retries,
             max_retained_bytes=settings.max_retained_bytes,
-            max_age=settings.max_age,
         )
         changed = settings.max_datagram_size != old.max_datagram_size
         self._use_size(settings.max_datagram_size if changed else self._size, now)
@@ -182,6 +195,15 @@ class SenderProtocol:
     def note_dropped(self, records: int, now: float = 0.0) -> None:
         """Say how many records were dropped so far before they came here; SYNC tells it."""
         self._delivery.note_dropped(records, now)
+
+    def drop_oldest(self, limit: int, cause: str) -> None:
+        """Give up about so many of the oldest records, while `is_stuck`: there is no room.
+
+        Args:
+            limit: records; the rest of a datagram goes with them.
+            cause: under which those count that have not been sent; the others are unconfirmed.
+        """
+        self._delivery.drop_oldest(limit, cause)
 
     def close(self, now: float) -> None:
         """Take no more records; send what is left and say goodbye. `is_closed` tells the end."""
@@ -309,6 +331,17 @@ class SenderProtocol:
         return self._delivery.can_send
 
     @property
+    def wanted_records(self) -> int:
+        """How many more records are of use now."""
+        room = self._settings.max_held_records - self.pending_records - self.retained_records
+        return max(0, min(self._delivery.wanted_records, room))
+
+    @property
+    def is_stuck(self) -> bool:
+        """Say whether what is held cannot be sent just now: refused, or nobody answers."""
+        return self._delivery.is_stuck
+
+    @property
     def is_idle(self) -> bool:
         """Say whether everything accepted is sent or confirmed, or counted."""
         return self._delivery.is_idle
@@ -349,6 +382,11 @@ class SenderProtocol:
         return 0 if self._acknowledged is None else self._acknowledged.window.retained_records
 
     @property
+    def retained_bytes(self) -> int:
+        """Bytes of sealed datagrams in memory, unsettled or read from the spool."""
+        return 0 if self._acknowledged is None else self._acknowledged.window.retained_bytes
+
+    @property
     def spooled_records(self) -> int:
         """Records sealed and not settled, in the spool."""
         return 0 if self._acknowledged is None else self._acknowledged.window.stored_records
@@ -374,6 +412,14 @@ class SenderProtocol:
         return self._size
 
     # inside
+
+    def _use_limits(self, settings: SenderSettings) -> None:
+        """A datagram has no more than a quarter of the records that may be held.
+
+        What is dropped for want of room goes by the datagram.
+        """
+        limit = settings.max_held_records // HELD_DATAGRAMS
+        self._splitter.max_batch = max(1, min(limit, MAX_RECORDS))
 
     def _use_size(self, size: int, now: float) -> None:
         self._size = size

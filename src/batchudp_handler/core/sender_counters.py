@@ -24,8 +24,8 @@ class SenderCounters:
     unconfirmed: int = 0
     """Left at the end: perhaps delivered, perhaps not."""
     dropped: dict[str, int] = field(default_factory=dict)
-    """By cause: oversize, encode_error, send_failed, expired, spool_full, spool_corrupt,
-    closed."""
+    """By cause: oversize, encode_error, send_failed, buffer_full, capacity_bytes, spool_full,
+    spool_corrupt, closed."""
 
     batches: int = 0
     """Groups of datagrams sealed; a group of more than one is a record in fragments."""

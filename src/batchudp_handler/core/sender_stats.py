@@ -6,7 +6,6 @@ Apart from what receivers report, whose classes a program that only sends would 
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -38,26 +37,30 @@ class Samples:
     recent past is what an operator asks about.
     """
 
-    __slots__ = ("_count", "_recent", "_sum")
+    __slots__ = ("_recent", "_size", "_total")
 
     def __init__(self, size: int = 512) -> None:
-        self._recent: deque[float] = deque(maxlen=size)
-        self._count = 0
-        self._sum = 0.0
+        self._size = size
+        # a list, as one can be copied while another thread changes it
+        self._recent: list[float] = []
+        self._total = (0, 0.0)
 
     def add(self, value: float) -> None:
         """Take one sample."""
-        self._recent.append(value)
-        self._count += 1
-        self._sum += value
+        count, total = self._total
+        if count < self._size:
+            self._recent.append(value)
+        else:
+            self._recent[count % self._size] = value
+        self._total = (count + 1, total + value)  # count and sum change together
 
     def distribution(self) -> Distribution:
         """Summarise; safe to call while another thread adds."""
-        values = sorted(self._recent.copy())
-        if not values:
+        count, total = self._total
+        if not count:
             return Distribution()
-        mean = self._sum / self._count
-        return Distribution(self._count, mean, _quantile(values, 0.50), _quantile(values, 0.95))
+        values = sorted(self._recent.copy())
+        return Distribution(count, total / count, _quantile(values, 0.50), _quantile(values, 0.95))
 
 
 def _quantile(values: list[float], share: float) -> float:
@@ -84,11 +87,12 @@ class SenderStats:
     rejected_by_receiver: int = 0
     """Acknowledged: arrived, and could not be decoded there."""
     unconfirmed: int = 0
-    """Given up at close with the fate unknown."""
+    """Given up after they were sent, with the fate unknown: at close, or for want of room while no
+    receiver answers."""
     waiting: int = 0
-    """In the buffer or taken out of it, and not yet sent (acknowledged: not yet sealed)."""
+    """Accepted, and not yet sent (acknowledged: not yet sealed)."""
     retained: int = 0
-    """Acknowledged: sealed, and kept until confirmed. Always 0 one-way."""
+    """Acknowledged: sealed, and kept in memory until confirmed. Always 0 one-way."""
     spooled: int = 0
     """On disk, while no receiver answers."""
     dropped: Mapping[str, int] = field(default_factory=dict)

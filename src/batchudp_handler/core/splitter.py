@@ -93,6 +93,10 @@ class Splitter:
         self._bytes_per_record = FIRST_GUESS
         self._has_failed = False
         """The batch in front was tried once, and something of our own went wrong."""
+        self.max_batch = MAX_RECORDS
+        """Records that one datagram may have."""
+        self.has_more_to_come = False
+        """More records follow at once: a datagram that is not full can wait for them."""
         self.configure(encoder, room=room, max_fragments=max_fragments)
 
     def configure(self, encoder: Encoder, *, room: int, max_fragments: int) -> None:
@@ -114,7 +118,18 @@ class Splitter:
     @property
     def full_batch(self) -> int:
         """How many records probably fill a datagram."""
-        return max(1, min(int(FILL * self._room / self._bytes_per_record), MAX_RECORDS))
+        return max(1, min(int(FILL * self._room / self._bytes_per_record), self.max_batch))
+
+    @property
+    def is_ready(self) -> bool:
+        """Say whether the next datagram should be made now."""
+        return len(self) >= (self.full_batch if self.has_more_to_come else 1)
+
+    @property
+    def appetite(self) -> int:
+        """How many more records are of use: for two datagrams, since the guess may be too low."""
+        full = self.full_batch
+        return 2 * full - len(self) if len(self) < full else 0
 
     def append(self, snapshots: Sequence[Captured]) -> None:
         """Add records behind those that wait."""
@@ -127,6 +142,13 @@ class Splitter:
         """Add records in front of those that wait: their datagram could not be sent."""
         self._pending[: self._start] = snapshots
         self._start = 0
+
+    def drop_oldest(self, limit: int, cause: str) -> int:
+        """Drop up to `limit` records, and count them; return how many they were."""
+        count = max(0, min(limit, len(self)))
+        self._start += count
+        self._counters.drop(cause, count)
+        return count
 
     def clear(self) -> int:
         """Forget what waits; return how many records that were."""
@@ -187,7 +209,7 @@ class Splitter:
         self, batch: tuple[Snapshot, ...], encoded: Encoded, excess: float
     ) -> tuple[tuple[Snapshot, ...], Encoded]:
         """Take more records, once, where the guess was far too low."""
-        count = min(int(FILL * len(batch) / max(excess, 0.01)), len(self), MAX_RECORDS)
+        count = min(int(FILL * len(batch) / max(excess, 0.01)), len(self), self.max_batch)
         if count <= len(batch):
             return batch, encoded
         larger, again = self._attempt(count)

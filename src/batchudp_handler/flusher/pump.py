@@ -11,18 +11,19 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from batchudp_handler.core.buffer import NEVER
 from batchudp_handler.core.retry import SendFailure
 from batchudp_handler.core.segment import header_fields
 from batchudp_handler.core.sender_stats import Samples
 from batchudp_handler.core.triggers import Schedule, Trigger
+from batchudp_handler.flusher.buffer import NEVER
 from batchudp_handler.transport import SendError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from batchudp_handler.core.buffer import Buffer
     from batchudp_handler.core.sender import SenderProtocol
+    from batchudp_handler.flusher.books import Books
+    from batchudp_handler.flusher.buffer import Buffer
     from batchudp_handler.flusher.spooling import Spooling
     from batchudp_handler.transport import UDPTransport
 
@@ -36,6 +37,9 @@ NO_PLACE = (
 )
 SILENCE = 1.0
 """Seconds after which it is worth a word that a receiver has not answered."""
+
+BYTES_AT_ONCE = 1 << 20
+"""Long texts that are taken from the buffer at a time, where they are charged."""
 
 UNKNOWN_PATH_SIZE = 1432
 """Bytes that a path is trusted with where the system does not tell its size."""
@@ -53,13 +57,14 @@ class Pump:
         fit_path: Whether the machine follows the path's datagram size.
         clock: Monotonic seconds.
         wall: Seconds since the epoch.
-        on_drained: Called after records were taken from the buffer.
+        on_step: Called after each step, when every record that was drained is with a machine
+            or counted.
         spooling: The disk, if there is one.
     """
 
     def __init__(
         self,
-        buffer: Buffer,
+        buffer: Buffer[Books],
         schedule: Schedule,
         sender: SenderProtocol,
         transport: UDPTransport,
@@ -68,7 +73,7 @@ class Pump:
         fit_path: bool,
         clock: Callable[[], float],
         wall: Callable[[], float],
-        on_drained: Callable[[], None],
+        on_step: Callable[[Pump], None],
         spooling: Spooling | None = None,
     ) -> None:
         self.buffer = buffer
@@ -85,9 +90,12 @@ class Pump:
         self._fit_path = fit_path
         self._clock = clock
         self._wall = wall
-        self._on_drained = on_drained
+        self._on_step = on_step
         self._owed = 0
         self._last_trouble = ""
+        self._was_settled = True
+        self._owed_since: float | None = None
+        self._lost_before = 0
         self._is_open = False
         self._is_held = False
         self._is_closing = False
@@ -105,6 +113,7 @@ class Pump:
         self.flushes[trigger] += 1
         self.schedule.on_flush(now)
         self._owed = waiting
+        self._owed_since = None
 
     def hold(self) -> None:
         """Begin no new flush until `release`: what is on its way gets a chance to settle."""
@@ -133,10 +142,13 @@ class Pump:
     def cut_short(self, now: float) -> None:
         """Count as dropped what was to be flushed and has not been sent."""
         self._last_trouble = self.trouble(now)  # as it was: silence after the end means nothing
-        self.count_dropped("closed", len(self.buffer.drain(self._owed)))
+        while self._owed and (batch := self.buffer.drain(self._owed)):
+            self.count_dropped("closed", len(batch))
+            self._owed -= len(batch)
         self._owed = 0
         for sender in self._senders:
             sender.give_up(now)
+        self._on_step(self)
 
     def count_dropped(self, cause: str, records: int) -> None:
         """Count drained records that will not be sent."""
@@ -172,6 +184,13 @@ class Pump:
 
     def turn(self, now: float) -> None:
         """Do everything that can be done now."""
+        try:
+            self._do_everything(now)
+        finally:
+            self._was_settled = self.is_settled
+            self._on_step(self)
+
+    def _do_everything(self, now: float) -> None:
         self.buffer.muted_thread = threading.get_ident()
         try:
             self._is_open = self.transport.open(now)
@@ -183,6 +202,7 @@ class Pump:
             sender.handle_timeout(now)
         if self._is_open:
             self._follow_path(now)
+        self._follow_drops(now)
         if self._takes_records:
             self._begin_due_flush(now)
             self._transmit(now)
@@ -207,7 +227,7 @@ class Pump:
         while self._blocked_since is None:
             if spooling.turn(now) and self._is_open:
                 self._transmit(now)
-            elif self._owed and self.sender.can_send:
+            elif self._owed and self.sender.wanted_records:
                 self._feed(now)
             else:
                 return
@@ -224,27 +244,49 @@ class Pump:
             return
         buffer = self.buffer
         urgent, buffer.urgent = buffer.urgent, False
-        trigger = self.schedule.due(now, len(buffer), urgent=urgent)
+        waiting = NEVER if buffer.is_crowded else len(buffer)
+        trigger = self.schedule.due(now, waiting, urgent=urgent)
         if trigger is not None:
             self.begin_flush(trigger, now)
 
     def _feed(self, now: float) -> None:
-        while self._owed and self.sender.can_send and self._blocked_since is None:
-            began = self._clock()
-            batch = self.buffer.drain(self._owed)
-            self._owed = 0 if not batch else self._owed - len(batch)
-            self._on_drained()
-            if not batch:
-                return
-            self.batch_size.add(len(batch))
+        sender = self.sender
+        while self._owed and self._blocked_since is None and (wanted := sender.wanted_records):
+            if self._owed_since is None:
+                self._owed_since = self._clock()
+                self.batch_size.add(self._owed)
+            batch = self.buffer.drain(min(self._owed, wanted), BYTES_AT_ONCE)
+            # callers may have dropped what was owed
+            self._owed = self._owed - len(batch) if batch else 0
             try:
-                self.sender.note_dropped(self.buffer.lost, now)
-                self.sender.send_batch(batch, now, self._wall())
+                sender.send_batch(batch, now, self._wall(), has_more_to_come=bool(self._owed))
             except Exception:
                 self.count_dropped("internal_error", len(batch))
                 raise
             self._transmit(now)
-            self.send_time.add(self._clock() - began)
+            if not self._owed:
+                self.send_time.add(self._clock() - self._owed_since)
+            self._on_step(self)
+
+    def _follow_drops(self, now: float) -> None:
+        """Tell of drops, and drop what is here and cannot be sent rather than what is newer."""
+        lost, before = self.buffer.lost, self._lost_before
+        self._lost_before = lost
+        if lost != before:
+            self.sender.note_dropped(lost, now)
+        if self._is_open and not self.sender.is_stuck:
+            return
+        wanted = self.buffer.wanted_room
+        if wanted and lost > before:
+            wanted = NEVER  # younger ones went already: nothing older is to stay
+        if wanted:
+            self.sender.drop_oldest(wanted, self.buffer.scarce)
+
+    @property
+    def held(self) -> tuple[int, int]:
+        """Records that were drained and are neither settled nor on disk, and bytes of them."""
+        records = sum(each.pending_records + each.retained_records for each in self._senders)
+        return records, sum(each.retained_bytes for each in self._senders)
 
     def _transmit(self, now: float) -> None:
         for sender in self._senders:
@@ -320,7 +362,10 @@ class Pump:
         return self._is_closing and not self._owed and self.sender.is_closed and is_done
 
     def trouble(self, now: float) -> str:
-        """What keeps records from their receiver, in words; empty: nothing that is known."""
+        """What keeps records from their receiver, in words; empty: nothing that is known.
+
+        Any thread may ask, so this looks at nothing that changes in more than one step.
+        """
         if self._last_trouble:
             return self._last_trouble
         words = self.transport.trouble
@@ -329,7 +374,7 @@ class Pump:
         if self.sender.finds_no_place:
             return NO_PLACE
         since = self.sender.unanswered_since
-        if since is None or now - since < SILENCE or self.is_settled:
+        if since is None or now - since < SILENCE or self._was_settled:
             return ""
         return f"no answer from the receiver within {now - since:.0f} s"
 
@@ -337,7 +382,7 @@ class Pump:
         """Wait until there is something to do, until woken, or until the time `limit`."""
         buffer = self.buffer
         is_stuck = bool(self._owed) or self._is_held or not self._takes_records
-        buffer.wake_at = NEVER if is_stuck else self.schedule.wake_at(now)
+        buffer.wake_at = self._crowd_at if is_stuck else self.schedule.wake_at(now)
         # armed: who appends from here on wakes us, who appended before is seen by this
         if is_stuck or not (buffer.urgent or len(buffer) >= buffer.wake_at):
             times = [limit, self._deadline(now)]
@@ -349,6 +394,12 @@ class Pump:
                 writable=self._blocked_since is not None,
             )
         buffer.wake_at = NEVER
+
+    @property
+    def _crowd_at(self) -> int:
+        """How many waiting records want something of a pump that cannot send."""
+        is_way_to_give = not self._is_open or self.sender.is_stuck
+        return self.buffer.crowd_at if is_way_to_give and self.held[0] else NEVER
 
     def _deadline(self, now: float) -> float | None:
         if not self._is_open:

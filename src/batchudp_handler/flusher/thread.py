@@ -21,9 +21,10 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from batchudp_handler.core.buffer import Buffer
 from batchudp_handler.core.sender import SenderProtocol, SenderSettings
 from batchudp_handler.core.triggers import Schedule, Trigger
+from batchudp_handler.flusher.books import EMPTY, Books
+from batchudp_handler.flusher.buffer import Buffer
 from batchudp_handler.flusher.ledger import Ledger
 from batchudp_handler.flusher.note import LossNote, write_note
 from batchudp_handler.flusher.pump import Pump
@@ -95,9 +96,10 @@ class Flusher:
         self.settings = settings
         if settings.spool_directory is not None:
             _spooling()  # not at the first record, which may be a forked child's
-        self.buffer = Buffer(
+        self.buffer: Buffer[Books] = Buffer(
             settings.capacity,
             settings.overflow,
+            books=EMPTY,
             flush_level=settings.flush_level,
             protect_level=settings.protect_level,
             wait_for_room=self._wait_for_room,
@@ -256,7 +258,7 @@ class Flusher:
             self._drive(request.deadline, lambda: self.is_closed)
         self.is_closed = True
         self._finish_late(request.deadline + GRACE)
-        self._note.tell_last(self._ledger.lost(self.buffer, self._pump), self._clock())
+        self._note.tell_last(self._ledger.lost(self.buffer), self._clock())
 
     def _finish_late(self, deadline: float) -> None:
         """Send what waits, or let whoever owns the pump by then do it."""
@@ -301,7 +303,7 @@ class Flusher:
         return Request(self._clock() + patience, self._make_lock)
 
     def stats(self) -> SenderStats:
-        """The counters, from any thread; they add up when nothing is on its way."""
+        """The counters, from any thread; they add up at any moment."""
         return self._ledger.stats(self.buffer, self._pump, self._clock())
 
     def _trouble(self) -> str:
@@ -359,7 +361,7 @@ class Flusher:
         self._begin_requests(pump, now)
         pump.turn(now)
         self._finish_requests(pump, self._clock())
-        lost = self._ledger.lost(self.buffer, self._pump)
+        lost = self._ledger.lost(self.buffer)
         # `is_alive` last: gevent's patch makes it take locks, which is no good on this thread
         if (
             self._close_request is None
@@ -579,9 +581,13 @@ class Flusher:
             fit_path=own.fit_path,
             clock=self._clock,
             wall=time.time,
-            on_drained=self._room.open,
+            on_step=self._on_step,
             spooling=spooling,
         )
+
+    def _on_step(self, pump: Pump) -> None:
+        self._ledger.settle(self.buffer, pump)
+        self._room.open()
 
 
 def threads_can_run() -> bool:

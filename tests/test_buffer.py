@@ -1,15 +1,16 @@
-"""Is each record that came into the buffer drained, dropped or waiting, whatever happens?"""
+"""Each record that came into the buffer was drained, was dropped, or waits, whatever happens."""
 
 from __future__ import annotations
 
 import gc
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from batchudp_handler.core.buffer import NEVER, Buffer, Tally
+from batchudp_handler.flusher.buffer import NEVER, Buffer
+from batchudp_handler.flusher.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,45 +23,59 @@ def item(number: int, levelno: int = INFO) -> tuple[int, int]:
     return number, levelno
 
 
-def fill(buffer: Buffer, *numbers: int, levelno: int = INFO) -> list[bool]:
+def fill(buffer: Buffer[None], *numbers: int, levelno: int = INFO) -> list[bool]:
     return [buffer.append(item(number, levelno), levelno) for number in numbers]
 
 
-def numbers(buffer: Buffer) -> list[int]:
-    return [each[0] for each in buffer.drain() if isinstance(each, tuple)]
+def take(buffer: Buffer[None], limit: int | None = None) -> list[Any]:
+    """Drain, and settle what was drained at once."""
+    taken: list[Any] = buffer.drain(limit)
+    buffer.settle(None, 0, 0)
+    return taken
 
 
-def is_balanced(buffer: Buffer, accepted: int) -> bool:
-    return (
-        buffer.accepted
-        == accepted
-        == (buffer.drained + sum(buffer.dropped.values()) + len(buffer))
-    )
+def numbers(buffer: Buffer[None]) -> list[int]:
+    return [each[0] for each in take(buffer)]
+
+
+def make(capacity: int, overflow: str = "drop_oldest", **more: Any) -> Buffer[None]:
+    return Buffer(capacity, overflow, books=None, **more)
+
+
+def dropped(buffer: Buffer[None]) -> dict[str, int]:
+    return buffer.rough_view().dropped
+
+
+def is_balanced(buffer: Buffer[None], accepted: int) -> bool:
+    view = buffer.view()
+    assert view is not None
+    parts = buffer.drained + sum(view.dropped.values()) + len(buffer)
+    return view.accepted == accepted == parts
 
 
 def test_records_come_out_in_the_order_they_came_in() -> None:
     """A drain takes the oldest first, up to its limit, and the rest stays."""
-    buffer = Buffer(10)
+    buffer = make(10)
     fill(buffer, 1, 2, 3)
-    assert [each[0] for each in buffer.drain(2) if isinstance(each, tuple)] == [1, 2]
+    assert [each[0] for each in take(buffer, 2)] == [1, 2]
     assert numbers(buffer) == [3]
     assert is_balanced(buffer, 3)
 
 
 def test_drop_oldest_keeps_the_newest() -> None:
     """Beyond the capacity the oldest record goes, one for each that comes."""
-    buffer = Buffer(3, "drop_oldest")
+    buffer = make(3, "drop_oldest")
     fill(buffer, 1, 2, 3, 4, 5)
-    assert buffer.dropped["buffer_full"] == 2
+    assert dropped(buffer)["buffer_full"] == 2
     assert is_balanced(buffer, 5)
     assert numbers(buffer) == [3, 4, 5]
 
 
 def test_drop_newest_keeps_the_oldest() -> None:
     """Beyond the capacity a record that comes is not taken."""
-    buffer = Buffer(3, "drop_newest")
+    buffer = make(3, "drop_newest")
     fill(buffer, 1, 2, 3, 4, 5)
-    assert buffer.dropped["buffer_full"] == 2
+    assert dropped(buffer)["buffer_full"] == 2
     assert is_balanced(buffer, 5)
     assert numbers(buffer) == [1, 2, 3]
 
@@ -70,39 +85,39 @@ def test_block_waits_for_room() -> None:
 
     def make_room(has_room: Callable[[], bool]) -> bool:
         assert not has_room()
-        taken.extend(buffer.drain(1))
+        taken.extend(take(buffer, 1))
         return has_room()
 
     taken: list[object] = []
-    buffer = Buffer(2, "block", wait_for_room=make_room)
+    buffer = make(2, "block", wait_for_room=make_room)
     fill(buffer, 1, 2, 3)
     assert taken == [item(1)]
-    assert sum(buffer.dropped.values()) == 0
+    assert sum(dropped(buffer).values()) == 0
     assert numbers(buffer) == [2, 3]
 
 
 def test_block_drops_when_the_patience_ends() -> None:
     """Without room in time, the record that waited is dropped and counted."""
-    buffer = Buffer(2, "block", wait_for_room=lambda has_room: has_room())
+    buffer = make(2, "block", wait_for_room=lambda has_room: has_room())
     fill(buffer, 1, 2, 3)
-    assert buffer.dropped["buffer_full"] == 1
+    assert dropped(buffer)["buffer_full"] == 1
     assert numbers(buffer) == [1, 2]
 
 
 def test_a_reserve_is_kept_for_protected_levels() -> None:
     """Records below the protected level leave a fifth of the capacity to those above it."""
-    buffer = Buffer(10, "drop_newest", protect_level=WARNING)
+    buffer = make(10, "drop_newest", protect_level=WARNING)
     fill(buffer, *range(20))
     assert len(buffer) == 8
     fill(buffer, *range(100, 105), levelno=WARNING)
     assert len(buffer) == 10
-    assert buffer.dropped["buffer_full"] == 12 + 3
+    assert dropped(buffer)["buffer_full"] == 12 + 3
     assert is_balanced(buffer, 25)
 
 
 def test_a_protected_record_is_not_pushed_out_by_another() -> None:
     """With `drop_oldest`, a record below the protected level gives way itself."""
-    buffer = Buffer(5, "drop_oldest", protect_level=WARNING)
+    buffer = make(5, "drop_oldest", protect_level=WARNING)
     fill(buffer, 0, levelno=WARNING)
     fill(buffer, *range(1, 20))
     kept = numbers(buffer)
@@ -116,7 +131,7 @@ def test_a_protected_record_is_not_pushed_out_by_another() -> None:
 
 def test_the_reader_is_woken_once_at_the_threshold() -> None:
     """The append that reaches `wake_at` says so, later ones do not until it is set again."""
-    buffer = Buffer(100)
+    buffer = make(100)
     buffer.wake_at = 3
     assert fill(buffer, 1, 2, 3, 4, 5) == [False, False, True, False, False]
     buffer.wake_at = NEVER
@@ -125,7 +140,7 @@ def test_the_reader_is_woken_once_at_the_threshold() -> None:
 
 def test_an_urgent_record_wakes_a_sleeping_reader() -> None:
     """At the flush level the reader is woken, if it sleeps, and finds the mark if it does not."""
-    buffer = Buffer(100, flush_level=ERROR)
+    buffer = make(100, flush_level=ERROR)
     buffer.wake_at = 10
     assert fill(buffer, 1, levelno=ERROR) == [True]
     assert buffer.urgent
@@ -134,17 +149,17 @@ def test_an_urgent_record_wakes_a_sleeping_reader() -> None:
 
 def test_a_smaller_capacity_drops_nothing_by_itself() -> None:
     """What waits when the capacity shrinks stays until it is drained."""
-    buffer = Buffer(10)
+    buffer = make(10)
     fill(buffer, *range(10))
     buffer.configure(3, "drop_newest")
     assert len(buffer) == 10
-    assert sum(buffer.dropped.values()) == 0
+    assert sum(dropped(buffer).values()) == 0
 
 
 @pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest"])
 def test_the_numbers_add_up_under_threads(overflow: str) -> None:
     """Eight threads append while one drains: every record is drained, dropped, or waits."""
-    buffer = Buffer(50, overflow)
+    buffer = make(50, overflow)
     start = threading.Barrier(9)
     each, threads = 5_000, 8
     most = 0
@@ -163,7 +178,7 @@ def test_the_numbers_add_up_under_threads(overflow: str) -> None:
         start.wait()
         while any(worker.is_alive() for worker in workers):
             most = max(most, len(buffer))
-            buffer.drain(20)
+            take(buffer, 20)
     finally:
         sys.setswitchinterval(interval)
     assert most <= 50 + threads
@@ -172,7 +187,7 @@ def test_the_numbers_add_up_under_threads(overflow: str) -> None:
 
 def test_the_numbers_add_up_when_destructors_append() -> None:
     """A destructor that runs in the middle of an append, and appends, costs no count."""
-    buffer = Buffer(10, "drop_oldest")
+    buffer = make(10, "drop_oldest")
     made = 0
 
     class Loud:

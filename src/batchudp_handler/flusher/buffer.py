@@ -1,0 +1,385 @@
+"""Where records wait: which of them is dropped when too many do, and who must be woken.
+
+Any thread appends, one at a time drains: the owner. Nobody waits for a lock, and that is the plan:
+a lock would deadlock when a signal handler or a destructor logs in the middle of an append. Every
+step is one that Python's documentation calls thread-safe (`deque.append`, `deque.popleft`, a
+store to an attribute), and the order of the steps keeps the numbers right.
+
+The limits hold for all records that the handler answers for: those that wait here and those that
+the owner has taken and not settled, which it reports with `settle`. The limit of the deque is
+what they leave. Two callers that find the last free place at the same moment may both take it, so
+for a moment there can be a record more for each thread.
+
+How the numbers add up: a record came in when it was drained, was dropped, or waits. The owner
+marks the time while it moves records by an odd version, and a reader that finds another version
+afterwards looks again. Callers that drop the oldest count it first, then remove it, then append
+their own. Read in the order deque, tallies, the sum has every log call that had returned, and none
+that had not begun.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeAlias, TypeVar
+
+from batchudp_handler.flusher.tally import Tally
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from batchudp_handler.core.batch import Captured
+
+__all__ = ["FLAT_SIZE", "NEVER", "Buffer", "View"]
+
+NEVER = 2**63 - 1
+"""As a number of records: never reached. As a level: above all."""
+LEVELNO = 1
+"""Where what is captured of a record holds its level number, an exact int."""
+CAUSES = ("buffer_full", "capacity_bytes", "self_log", "relay", "record_error")
+"""Why a record that came in is not queued; see `docs/reference/counters.md`."""
+PLAIN_LENGTH = 18
+"""Values of what is captured of a plain record, whose texts are short."""
+RESERVE = 5
+"""With a protected level, one fifth of the capacity is kept for the records that have it."""
+FLAT_SIZE = 256
+"""Bytes that a record is charged whose texts are not longer together. The caller need not weigh
+it, nor anyone else; what its other attributes take is bounded by the number of records."""
+CROWDED = 4
+"""Long texts that take a quarter of the bytes leave without waiting for company."""
+HEADROOM = 16
+"""A machine that cannot send gives up its oldest records when less than this part is free."""
+
+Books = TypeVar("Books")
+WaitForRoom: TypeAlias = "Callable[[Callable[[], bool]], bool]"
+
+
+class Heavy(NamedTuple):
+    """A snapshot whose texts are charged by their size."""
+
+    snapshot: Captured
+    size: int
+
+
+class View(NamedTuple, Generic[Books]):
+    """What was true at one moment."""
+
+    books: Books
+    """As the owner last settled them."""
+    accepted: int
+    """Records that ever came in."""
+    dropped: dict[str, int]
+    """Of these: dropped before they were drained, by cause."""
+
+
+def _levelno(waiting: Captured | Heavy) -> int:
+    taken = waiting.snapshot if isinstance(waiting, Heavy) else waiting
+    levelno: int = taken[LEVELNO]
+    return levelno
+
+
+def _refuse_to_wait(has_room: Callable[[], bool]) -> bool:
+    return has_room()
+
+
+def _weigh_nothing(_taken: Captured) -> int:
+    return 0
+
+
+class Buffer(Generic[Books]):
+    """A bounded queue of snapshots with one reader.
+
+    Args:
+        capacity: How many records may wait here and with the owner.
+        overflow: What happens beyond that: ``"drop_oldest"``, ``"drop_newest"`` or ``"block"``.
+        books: What `view` shows before the first `settle`.
+        capacity_bytes: How many bytes they may take.
+        flush_level: A record at or above it asks for an immediate flush.
+        protect_level: Records below it leave one fifth of the capacity free, and never push
+            out a record at or above it.
+        weigh: Bytes of a snapshot's texts; not asked about a plain one, which has short ones only.
+        wait_for_room: For ``"block"``: gets a question "is there room?", waits until the answer
+            is yes or its patience ends, and returns the last answer.
+    """
+
+    __slots__ = (
+        "_books",
+        "_bytes",
+        "_capacity",
+        "_capacity_bytes",
+        "_held",
+        "_held_bytes",
+        "_items",
+        "_make_room",
+        "_overflow",
+        "_protect_level",
+        "_reserve",
+        "_tallies",
+        "_unreserved",
+        "_version",
+        "_wait_for_room",
+        "_weigh",
+        "drained",
+        "flush_level",
+        "muted_thread",
+        "urgent",
+        "wake_at",
+    )
+
+    def __init__(
+        self,
+        capacity: int,
+        overflow: str = "drop_oldest",
+        *,
+        books: Books,
+        capacity_bytes: int = NEVER,
+        flush_level: int | None = None,
+        protect_level: int | None = None,
+        weigh: Callable[[Captured], int] = _weigh_nothing,
+        wait_for_room: WaitForRoom = _refuse_to_wait,
+    ) -> None:
+        self._items: deque[Captured | Heavy] = deque()
+        self._tallies = {cause: Tally() for cause in CAUSES}
+        self._bytes = Tally()  # of the heavy ones that wait
+        self._weigh = weigh
+        self._wait_for_room = wait_for_room
+        self._books = books
+        self._version = 0
+        self._held = 0
+        self._held_bytes = 0
+        self.drained = 0
+        """Records that the owner took; only the owner writes it."""
+        self.wake_at = 1
+        """So many waiting records wake the owner, who sets it before it sleeps."""
+        self.urgent = False
+        """A record at or above the flush level came in; the owner clears it."""
+        self.muted_thread = 0
+        """The thread that sends, while it does: what is logged there is about the sending."""
+        self.configure(
+            capacity,
+            overflow,
+            capacity_bytes=capacity_bytes,
+            flush_level=flush_level,
+            protect_level=protect_level,
+        )
+
+    def configure(
+        self,
+        capacity: int,
+        overflow: str,
+        *,
+        capacity_bytes: int = NEVER,
+        flush_level: int | None = None,
+        protect_level: int | None = None,
+    ) -> None:
+        """Change the limits; records that wait beyond a smaller capacity stay until drained."""
+        policies = {
+            "drop_oldest": self._drop_oldest,
+            "drop_newest": self._drop_newest,
+            "block": self._block,
+        }
+        self._overflow = overflow
+        self._make_room = policies[overflow]
+        self._capacity = capacity
+        self._capacity_bytes = capacity_bytes
+        self._protect_level = NEVER if protect_level is None else protect_level
+        self._reserve = 0 if protect_level is None else capacity // RESERVE
+        self.flush_level = NEVER if flush_level is None else flush_level
+        self._set_limit()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    # --- for those who log ----------------------------------------------------------------------
+
+    def append(self, snapshot: Captured, levelno: int) -> bool:
+        """Queue a snapshot; True when the caller is the one who must wake the owner."""
+        items = self._items
+        if len(snapshot) != PLAIN_LENGTH and (size := self._weigh(snapshot)) > FLAT_SIZE:
+            return self._append_heavy(Heavy(snapshot, size), levelno)
+        if len(items) >= self._unreserved and not self._has_room(levelno, FLAT_SIZE):
+            return False
+        items.append(snapshot)
+        if levelno >= self.flush_level:
+            self.urgent = True
+        elif len(items) < self.wake_at:
+            return False
+        # the first to get here wakes the owner for all: disarm before telling it
+        was_asleep = self.wake_at != NEVER
+        self.wake_at = NEVER
+        return was_asleep
+
+    def _append_heavy(self, heavy: Heavy, levelno: int) -> bool:
+        if not self._has_room(levelno, heavy.size):
+            return False
+        self._bytes.add(heavy.size)
+        self._unreserved = 0  # whoever comes next looks closely, until the owner sets the limit
+        self._items.append(heavy)
+        if levelno >= self.flush_level:
+            self.urgent = True
+        elif len(self._items) < self.wake_at and not self.is_crowded:
+            return False
+        was_asleep = self.wake_at != NEVER
+        self.wake_at = NEVER
+        return was_asleep
+
+    def drop(self, cause: str) -> None:
+        """Count a record that came in and will not be queued."""
+        self._tallies[cause].add()
+
+    # --- for the owner --------------------------------------------------------------------------
+
+    def drain(self, limit: int | None = None, limit_bytes: int = NEVER) -> list[Captured]:
+        """Take up to `limit` of the oldest snapshots, one at least; the owner holds them now.
+
+        Heavy ones that take more than `limit_bytes` together are left for the next time.
+        """
+        items = self._items
+        count = len(items) if limit is None else min(limit, len(items))
+        taken: list[Captured] = []
+        weight = 0
+        self._version += 1
+        self._hold(self._held + count, self._held_bytes)  # before there is more room here
+        try:
+            while len(taken) < count and weight < limit_bytes:
+                each = items.popleft()
+                if isinstance(each, Heavy):
+                    weight += each.size
+                    taken.append(each.snapshot)
+                else:
+                    taken.append(each)
+        except IndexError:
+            pass  # a caller who found the buffer full was faster
+        finally:
+            self.drained += len(taken)
+            if weight:
+                self._bytes.add(-weight)
+            self._hold(self._held - count + len(taken), self._held_bytes + weight)
+            self._version += 1
+        return taken
+
+    def settle(self, books: Books, held: int, held_bytes: int) -> None:
+        """Say what became of the records that were drained, and how many of them are left."""
+        self._version += 1
+        self._books = books
+        self._version += 1
+        self._hold(held, held_bytes)  # last: those for whom this makes room came later
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether the waiting texts should leave for their size."""
+        return self._bytes.add_up() * CROWDED >= self._capacity_bytes
+
+    @property
+    def lost(self) -> int:
+        """Records dropped because there was no room."""
+        return self._tallies["buffer_full"].value + self._tallies["capacity_bytes"].value
+
+    @property
+    def headroom(self) -> int:
+        """How many records should find room without pushing another one out."""
+        return max(1, self._capacity // HEADROOM)
+
+    @property
+    def wanted_room(self) -> int:
+        """How many of its records the owner should give up, if it cannot send them.
+
+        They are older than those that wait here, and with ``"drop_oldest"`` they should go first.
+        """
+        if self._overflow != "drop_oldest":
+            return 0
+        self._set_limit()
+        return max(0, self.headroom - (self._unreserved - len(self._items)))
+
+    @property
+    def scarce(self) -> str:
+        """Which limit is nearer: the cause under which records are dropped for room."""
+        free = self._capacity_bytes - self._held_bytes - self._bytes.add_up()
+        is_full = self._capacity - self._held - self._reserve <= free // FLAT_SIZE
+        return "buffer_full" if is_full else "capacity_bytes"
+
+    @property
+    def crowd_at(self) -> int:
+        """The number of waiting records at which there is a `wanted_room`."""
+        self._set_limit()
+        return max(1, self._unreserved - self.headroom + 1)
+
+    # --- for anyone -----------------------------------------------------------------------------
+
+    def view(self) -> View[Books] | None:
+        """What is true at this moment; None while the owner moves records."""
+        version = self._version
+        view = self.rough_view()
+        return view if version == self._version and not version & 1 else None
+
+    def rough_view(self) -> View[Books]:
+        """The same, without the records that the owner is just taking."""
+        books, accepted = self._books, self.drained
+        accepted += len(self._items)
+        dropped = {cause: tally.value for cause, tally in self._tallies.items()}
+        return View(books, accepted + sum(dropped.values()), dropped)
+
+    # --- room -----------------------------------------------------------------------------------
+
+    def _hold(self, records: int, size: int) -> None:
+        self._held = records
+        self._held_bytes = size
+        self._set_limit()
+
+    def _set_limit(self) -> None:
+        """Note up to how many waiting records nobody need look closely; for the owner only."""
+        free = self._capacity_bytes - self._held_bytes - self._bytes.add_up()
+        self._unreserved = min(self._capacity - self._held - self._reserve, free // FLAT_SIZE)
+
+    def _lack(self, size: int, *, is_protected: bool) -> str | None:
+        """What there is not enough of for one more record of this size; None: it fits."""
+        limit = self._capacity - self._held - (0 if is_protected else self._reserve)
+        waiting = len(self._items)
+        if waiting >= limit:
+            return "buffer_full"
+        free = self._capacity_bytes - self._held_bytes - self._bytes.add_up()
+        return "capacity_bytes" if waiting * FLAT_SIZE + size > free else None
+
+    def _has_room(self, levelno: int, size: int) -> bool:
+        is_protected = levelno >= self._protect_level
+        lack = self._lack(size, is_protected=is_protected)
+        if lack is None:
+            return True
+        if size > self._capacity_bytes:
+            return self._drop_this(lack)  # however many others went
+        return self._make_room(lack, size, is_protected)
+
+    def _drop_oldest(self, lack: str, size: int, is_protected: bool) -> bool:
+        wanted: str | None = lack
+        while wanted is not None:
+            self.drop(wanted)
+            try:
+                if not is_protected and _levelno(self._items[0]) >= self._protect_level:
+                    return False
+                oldest = self._items.popleft()
+            except IndexError:
+                return self._find_room(wanted, size, is_protected)
+            if isinstance(oldest, Heavy):
+                self._bytes.add(-oldest.size)
+            # one comes for one that went: into the reserve, if that is in use
+            wanted = self._lack(size, is_protected=True)
+        return True
+
+    def _find_room(self, counted: str, size: int, is_protected: bool) -> bool:
+        """Nothing waits any more: either the owner has just taken it, or it holds too much."""
+        if self._lack(size, is_protected=is_protected) is not None:
+            return False  # what was counted is this record
+        self._tallies[counted].add(-1)
+        return True
+
+    def _drop_newest(self, lack: str, _size: int, _is_protected: bool) -> bool:
+        return self._drop_this(lack)
+
+    def _drop_this(self, lack: str) -> bool:
+        self.drop(lack)
+        return False
+
+    def _block(self, lack: str, size: int, is_protected: bool) -> bool:
+        def has_room() -> bool:
+            return self._lack(size, is_protected=is_protected) is None
+
+        return self._wait_for_room(has_room) or self._drop_this(lack)

@@ -1,0 +1,179 @@
+"""No more records than the capacity wait or are retained, and the oldest go first."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from batchudp_handler import BatchUDPHandler, BatchUDPReceiver
+from batchudp_handler.testing.faultproxy import FaultProxy, Faults
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from batchudp_handler.core.sender_stats import SenderStats
+
+CAPACITY = 400
+WORDS = "a line of the usual length, with its number: %d"
+
+
+class Far(logging.Handler):
+    """The numbers that have arrived."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers: list[int] = []
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        assert isinstance(record.args, tuple)
+        self.numbers.append(int(str(record.args[0])))
+        return True
+
+
+@pytest.fixture
+def far(request: pytest.FixtureRequest) -> Iterator[Far]:
+    logger = logging.getLogger(f"far.{request.node.name.partition('[')[0]}")
+    handler = Far()
+    logger.handlers, logger.propagate = [handler], False
+    logger.setLevel(logging.DEBUG)
+    yield handler
+    logger.handlers = []
+
+
+def receiving(far: Far, request: pytest.FixtureRequest, port: int = 0) -> BatchUDPReceiver:
+    prefix = f"far.{request.node.name.partition('[')[0]}."
+    return BatchUDPReceiver("127.0.0.1", port, logger_prefix=prefix)
+
+
+def log(handler: BatchUDPHandler, first: int, last: int) -> None:
+    for number in range(first, last):
+        handler.handle(logging.LogRecord("n", 20, "f.py", 1, WORDS, (number,), None))
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "not in time"
+        time.sleep(0.005)
+
+
+def identity(stats: SenderStats) -> None:
+    parts = stats.sent + stats.confirmed + stats.rejected_by_receiver + stats.unconfirmed
+    parts += stats.waiting + stats.retained + stats.spooled + sum(stats.dropped.values())
+    assert stats.accepted == parts
+
+
+def nobody() -> int:
+    """A port where nobody listens."""
+    with BatchUDPReceiver("127.0.0.1", 0) as receiver:
+        port: int = receiver.address[1]
+    return port
+
+
+@pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest", "block"])
+@pytest.mark.parametrize("delivery", ["one_way", "acknowledged"])
+def test_the_capacity_holds_while_nobody_listens(delivery: str, overflow: str) -> None:
+    """Whatever the machine has taken counts, whether it is sealed, sent or just waits."""
+    handler = BatchUDPHandler(
+        "127.0.0.1", nobody(), delivery=delivery, overflow=overflow, capacity=CAPACITY,
+        overflow_timeout=0.0, max_retries=1_000, shutdown_timeout=0.1,
+    )  # fmt: skip
+    for first in range(0, 10 * CAPACITY, 50):
+        log(handler, first, first + 50)
+        time.sleep(0.002)
+        stats = handler.stats()
+        identity(stats)
+        assert stats.waiting + stats.retained <= CAPACITY
+    assert stats.waiting + stats.retained > CAPACITY // 3
+    handler.close()
+    identity(handler.stats())
+
+
+def test_the_newest_are_kept_while_nobody_listens(
+    far: Far, request: pytest.FixtureRequest
+) -> None:
+    """The receiver that comes gets the latest records, and none of the dropped ones is older."""
+    port = nobody()
+    handler = BatchUDPHandler(
+        "127.0.0.1", port, delivery="acknowledged", capacity=CAPACITY, shutdown_timeout=20.0
+    )
+    log(handler, 0, 5_000)
+    with receiving(far, request, port):
+        assert handler.flush(60.0)
+        handler.close()
+    stats = handler.stats()
+    identity(stats)
+    assert far.numbers == list(range(5_000 - stats.confirmed, 5_000))
+    assert stats.confirmed >= CAPACITY * 9 // 10
+    assert stats.dropped == {"buffer_full": 5_000 - stats.confirmed}
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.001])
+def test_what_was_on_its_way_goes_before_what_waits(
+    far: Far, request: pytest.FixtureRequest, pause: float
+) -> None:
+    """The network goes with records unconfirmed; newer ones fill the room, fast or slowly."""
+    with receiving(far, request) as receiver, FaultProxy(receiver.address) as proxy:
+        handler = BatchUDPHandler(
+            *proxy.address, delivery="acknowledged", capacity=CAPACITY, shutdown_timeout=20.0
+        )
+        log(handler, 0, 10)
+        assert handler.flush(60.0)
+        proxy.change(Faults(loss=1.0))
+        log(handler, 10, 200)
+        wait_until(lambda: handler.stats().retained > 100)
+        wait_until(lambda: handler._flusher._get_pump().sender.is_away)
+        for number in range(200, 2_000):
+            log(handler, number, number + 1)
+            time.sleep(pause)
+            stats = handler.stats()
+            identity(stats)
+            assert stats.waiting + stats.retained <= CAPACITY
+        wait_until(lambda: handler.stats().retained == 0)
+        assert handler.stats().unconfirmed > 0
+        proxy.change()
+        assert handler.flush(60.0)
+        handler.close()
+    stats = handler.stats()
+    identity(stats)
+    late = stats.confirmed - 10
+    assert far.numbers == [*range(10), *range(2_000 - late, 2_000)]
+    assert late >= CAPACITY // 2
+
+
+def test_blocked_callers_wait_for_confirmations(far: Far, request: pytest.FixtureRequest) -> None:
+    """Room comes when the receiver's handlers have returned, and so nothing is lost."""
+    with receiving(far, request) as receiver:
+        handler = BatchUDPHandler(
+            "127.0.0.1", receiver.address[1], delivery="acknowledged", overflow="block",
+            overflow_timeout=None, capacity=20, shutdown_timeout=20.0,
+        )  # fmt: skip
+        log(handler, 0, 2_000)
+        handler.close()
+    stats = handler.stats()
+    identity(stats)
+    assert (stats.confirmed, stats.dropped) == (2_000, {})
+    assert far.numbers == list(range(2_000))
+
+
+def test_what_the_spool_has_needs_no_room(
+    far: Far, request: pytest.FixtureRequest, tmp_path: object
+) -> None:
+    """The disk has a size of its own: many times the capacity survives there."""
+    port = nobody()
+    handler = BatchUDPHandler(
+        "127.0.0.1", port, delivery="acknowledged", spool_directory=str(tmp_path),
+        overflow="block", overflow_timeout=60.0, capacity=CAPACITY, shutdown_timeout=20.0,
+    )  # fmt: skip
+    log(handler, 0, 20 * CAPACITY)
+    stats = handler.stats()
+    identity(stats)
+    assert stats.waiting + stats.retained <= CAPACITY
+    assert stats.spooled > 10 * CAPACITY
+    with receiving(far, request, port):
+        assert handler.flush(60.0)
+        handler.close()
+    assert far.numbers == list(range(20 * CAPACITY))
