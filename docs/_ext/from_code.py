@@ -1,8 +1,9 @@
 """Which tables of the documentation are made from the code?
 
 `settings` and `keywords` show a config class, `counters` a dataclass of numbers, `limits` one of
-bounds, `reasons` and `explained` an enumeration, `rooms` the package's modules, `files` every file, `command` an
-argument parser. What is made from the code cannot say something that the code does not do.
+bounds, `reasons` and `explained` an enumeration, `rooms` the package's modules, `files` every
+file, `command` an argument parser. What is made from the code cannot say something that the code
+does not do.
 """
 
 from __future__ import annotations

@@ -149,7 +149,7 @@ def test_records_put_back_come_first() -> None:
     group = bench.splitter.next_group()
     assert group is not None
     bench.splitter.append([snapshot("later")])
-    bench.splitter.put_back(group.snapshots)
+    bench.splitter.put_back([group])
     assert bench.texts() == [str(number) for number in range(10)] + ["later"]
 
 

@@ -25,7 +25,6 @@ from batchudp_handler.core.wire import Sync
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from batchudp_handler.core.batch import Snapshot
     from batchudp_handler.core.outgoing import SealedGroup
     from batchudp_handler.core.sender_counters import SenderCounters
     from batchudp_handler.core.splitter import Group, Splitter
@@ -48,11 +47,11 @@ NEW_SOCKET_AFTER = 3
 class _Batch:
     """One batch on its way out: its numbers and the records to fall back on."""
 
-    __slots__ = ("group", "is_counted", "is_gone", "is_touched", "snapshots")
+    __slots__ = ("group", "is_counted", "is_gone", "is_touched", "source")
 
-    def __init__(self, group: SealedGroup, snapshots: tuple[Snapshot, ...]) -> None:
+    def __init__(self, group: SealedGroup, source: Group) -> None:
         self.group = group
-        self.snapshots = snapshots
+        self.source = source
         self.is_touched = False
         """Some of it was handed to the network."""
         self.is_counted = False
@@ -134,7 +133,7 @@ class OneWayDelivery:
             batch for batch in self._unfinished() if max(map(len, batch.group.datagrams)) > size
         ]
         self._take_out(too_big)
-        self._splitter.put_back([one for batch in too_big for one in batch.snapshots])
+        self._splitter.put_back([batch.source for batch in too_big])
 
     def close(self, now: float) -> None:
         """Send what is left, and two SYNCs that say so."""
@@ -180,7 +179,7 @@ class OneWayDelivery:
             if made is None:
                 return self._goodbye(now)
             group, sealed = made
-            batch = _Batch(sealed, group.snapshots)
+            batch = _Batch(sealed, group)
             self._unsent += sealed.n_rec
             last = len(sealed.datagrams) - 1
             for index, data in enumerate(sealed.datagrams):

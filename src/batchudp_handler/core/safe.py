@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EXTRA_CHARACTERS",
+    "LONGEST_MARKER",
     "MAX_BITS",
     "attempted",
     "cut",
@@ -39,7 +40,7 @@ MAX_BITS = 996
 it. Larger ones travel as text."""
 
 _MARKER = re.compile(r"… \[truncated ([0-9]{1,12}) characters\]\Z")
-_LONGEST_MARKER = 40
+LONGEST_MARKER = 40
 _LONGEST_TYPE_NAME = 100
 _MAX_NODES = 1_000
 _MAX_DEPTH = 16
@@ -91,7 +92,7 @@ def cut(text: str, characters: int) -> str:
     """
     if len(text) <= characters:
         return text
-    earlier = _MARKER.search(text, max(len(text) - _LONGEST_MARKER, 0))
+    earlier = _MARKER.search(text, max(len(text) - LONGEST_MARKER, 0))
     end = earlier.start() if earlier else len(text)
     missing = max(end - characters, 0) + (int(earlier[1]) if earlier else 0)
     return f"{text[: min(end, characters)]}… [truncated {missing} characters]"

@@ -125,7 +125,9 @@ class SenderStats:
     retries: int = 0
     """Sends that were tried again after an error."""
     truncated: int = 0
-    """Records above the size limit that were shortened, with a mark."""
+    """Records with a text that was cut, with a mark: a message, argument, traceback or stack of
+    more than 262,144 characters, an extra of more than 16,384 or of more than a thousand items,
+    or whatever was too large for the datagrams. Each counts once."""
     fragmented: int = 0
     """Records that took several datagrams."""
     resolves: int = 0

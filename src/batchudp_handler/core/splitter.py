@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from batchudp_handler.core.snapshot import completed
-from batchudp_handler.core.truncation import truncate
+from batchudp_handler.core.truncation import cut_records, shortened, truncate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -79,6 +79,8 @@ class Group:
     bodies: tuple[bytes, ...]
     snapshots: tuple[Snapshot, ...]
     raw_size: int
+    truncated: int = 0
+    """Records with a text that was cut."""
 
 
 class Splitter:
@@ -138,9 +140,10 @@ class Splitter:
             self._start = 0
         self._pending.extend(snapshots)
 
-    def put_back(self, snapshots: Sequence[Snapshot]) -> None:
+    def put_back(self, groups: Sequence[Group]) -> None:
         """Add records in front of those that wait: their datagram could not be sent."""
-        self._pending[: self._start] = snapshots
+        self._counters.truncated -= sum(group.truncated for group in groups)
+        self._pending[: self._start] = [one for group in groups for one in group.snapshots]
         self._start = 0
 
     def drop_oldest(self, limit: int, cause: str) -> int:
@@ -175,7 +178,7 @@ class Splitter:
 
     def _on_fault(self, group: Group | None) -> None:
         if group is not None:
-            self.put_back(group.snapshots)
+            self.put_back([group])
         if self._has_failed:
             failed = min(self.full_batch, len(self)) if group is None else len(group.snapshots)
             self._drop_first("internal_error", failed)
@@ -220,8 +223,12 @@ class Splitter:
     def _attempt(self, count: int) -> tuple[tuple[Snapshot, ...], Encoded | None]:
         end = self._start + count
         batch = tuple(completed(self._pending[self._start : end]))
+        encoded = self._encode(batch)
+        short = None if encoded is None else shortened(batch, encoded.raw_size)
+        if short is not None:
+            batch, encoded = short, self._encode(short)
         self._pending[self._start : end] = batch  # completed once, however often it is encoded
-        return batch, self._encode(batch)
+        return batch, encoded
 
     def _encode(self, batch: tuple[Snapshot, ...]) -> Encoded | None:
         try:
@@ -238,14 +245,21 @@ class Splitter:
             self._bytes_per_record = max(size / count, 0.01)
 
     def _take(
-        self, batch: tuple[Snapshot, ...], encoded: Encoded, bodies: tuple[bytes, ...]
+        self,
+        batch: tuple[Snapshot, ...],
+        encoded: Encoded,
+        bodies: tuple[bytes, ...],
+        *,
+        is_cut: bool = False,
     ) -> Group:
         self._start += len(batch)
         if self._start == len(self._pending):
             self.clear()
         self._counters.batches += 1
         self._counters.bytes_raw += encoded.raw_size
-        return Group(encoded.codec, bodies, batch, encoded.raw_size)
+        truncated = 1 if is_cut else cut_records(batch, encoded.raw_size)
+        self._counters.truncated += truncated
+        return Group(encoded.codec, bodies, batch, encoded.raw_size, truncated)
 
     # a record that does not fit alone
 
@@ -253,15 +267,15 @@ class Splitter:
         if encoded is None:
             self._drop_first("encode_error")
             return None
-        if not self._is_fragmentable(encoded):
+        is_cut = not self._is_fragmentable(encoded)
+        if is_cut:
             encoded = self._encode_truncated(snapshot)
             if encoded is None:
                 self._drop_first("oversize")
                 return None
-            self._counters.truncated += 1
         bodies = fragments(encoded.body, self._room)
         self._counters.fragmented += len(bodies) > 1
-        return self._take((snapshot,), encoded, bodies)
+        return self._take((snapshot,), encoded, bodies, is_cut=is_cut)
 
     def _is_fragmentable(self, encoded: Encoded) -> bool:
         capacity = self._room * self._max_fragments
