@@ -45,8 +45,10 @@ __all__ = ["ConfigError", "HandlerConfig", "ReceiverConfig", "settings_of", "spl
 
 MAX_DATAGRAM_SIZE = 65_507
 """Largest UDP payload over IPv4: 65,535 less an IP header of 20 and a UDP header of 8."""
-MIN_DATAGRAM_SIZE = 512
-"""Header, checksum, key overhead and a useful amount of payload fit; IPv4 carries it anywhere."""
+MIN_DATAGRAM_SIZE = 256
+"""Header, checksum or tag, and some 180 bytes of payload fit; hardly any path carries less."""
+MIN_BUFFER_SIZE = 512
+"""What a receiver reads at least: the 576 bytes that every IPv4 host takes, less headers."""
 MAX_QUEUE_SIZE = 1 << 40
 """1 TiB: more than any machine has for this, and within every counter."""
 MAX_UNIX_PATH = 107
@@ -242,7 +244,7 @@ class ReceiverConfig:
     )
     buffer_size: int = setting(
         65_535,
-        integer(MIN_DATAGRAM_SIZE, 1_048_576, "BYTES"),
+        integer(MIN_BUFFER_SIZE, 1_048_576, "BYTES"),
         "largest datagram read; a longer one is counted and dropped",
         plain=True,
     )

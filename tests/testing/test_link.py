@@ -38,7 +38,7 @@ def make_link(seed: int = 1, **faults: object) -> FaultyLink[None]:
 
 def assert_adds_up(link: FaultyLink[None]) -> None:
     c = link.counters
-    gone = c.lost + c.burst_lost + c.blackholed + c.queue_full
+    gone = c.lost + c.burst_lost + c.blackholed + c.too_long + c.queue_full
     assert c.received + c.duplicated == c.forwarded + gone + c.waiting
 
 
@@ -46,6 +46,16 @@ def test_no_faults_carries_everything_at_once_and_in_order() -> None:
     """Without faults the link is a wire."""
     link = make_link()
     assert carry(link, 100) == [(n, n * 0.001) for n in range(100)]
+
+
+def test_long_datagrams_vanish() -> None:
+    """Those above the length, and no others; each is counted."""
+    link = make_link(largest=400)
+    for size in (1, 400, 401, 1_400):
+        link.receive_datagram(bytes(size), None, 0.0)
+    assert [len(data) for data, _ in link.datagrams_to_send(0.0)] == [1, 400]
+    assert link.counters.too_long == 2
+    assert_adds_up(link)
 
 
 def test_loss_rate() -> None:

@@ -23,7 +23,6 @@ from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from batchudp_handler.core.black_hole import BASE_SIZE
 from batchudp_handler.core.errors import DecodeError, Reason
 from batchudp_handler.core.outbox import Outbox
 from batchudp_handler.core.path import Path
@@ -335,8 +334,7 @@ class AcknowledgedDelivery:
         if self._timer.is_silent(now):
             self._go_away(now)
             return
-        if self._path.black_hole.is_suspected(now):
-            self.suspected_size = BASE_SIZE
+        self.suspected_size = self._path.black_hole.suspected_size(now)
         if self._goodbyes >= GOODBYES:
             self.state = State.CLOSED
             return

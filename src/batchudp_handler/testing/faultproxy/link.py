@@ -53,6 +53,8 @@ class Faults:
     """Share of datagrams that are cut short."""
     blackhole: bool = False
     """Nothing passes."""
+    largest: int | None = None
+    """Bytes: longer datagrams vanish, without a word to anybody; None: all lengths pass."""
     rate: float | None = None
     """Bytes per second that the link carries; None: unlimited."""
     queue: int = 65_536
@@ -65,6 +67,8 @@ class Faults:
         for name in _TIMES:
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)!r}")
+        if self.largest is not None and self.largest < 0:
+            raise ValueError(f"largest must be 0 or more, or None, not {self.largest!r}")
         if self.copies < 1:
             raise ValueError(f"copies must be 1 or more, not {self.copies!r}")
         if self.rate is not None and self.rate <= 0:
@@ -101,7 +105,7 @@ def _as_kind(name: str, value: object) -> Any:
             return _truth(value)
         if isinstance(value, bool) or not isinstance(value, (int, float, str)):
             raise ValueError
-        return int(value) if kind == "int" else float(value)
+        return int(value) if kind.startswith("int") else float(value)
     except ValueError:
         raise ValueError(f"{name} must be of type {kind.split()[0]}, not {value!r}") from None
 
@@ -120,7 +124,8 @@ def _truth(value: object) -> bool:
 class LinkCounters:
     """What a link did, in datagrams.
 
-    received + duplicated = forwarded + lost + burst_lost + blackholed + queue_full + waiting
+    received + duplicated = forwarded + lost + burst_lost + blackholed + too_long + queue_full +
+    waiting
     """
 
     received: int = 0
@@ -128,6 +133,7 @@ class LinkCounters:
     lost: int = 0
     burst_lost: int = 0
     blackholed: int = 0
+    too_long: int = 0
     queue_full: int = 0
     duplicated: int = 0
     """Extra copies made."""
@@ -186,7 +192,7 @@ class FaultyLink(Generic[Route]):
         self.counters.received += 1
         self.counters.bytes_received += len(data)
         chance = _Chance(*(self._random.random() for _ in range(10)))
-        if self._is_lost(chance):
+        if self._is_lost(chance, len(data)):
             return
         data = self._damage(data, chance)
         for late in self._copies(chance):
@@ -207,13 +213,15 @@ class FaultyLink(Generic[Route]):
         """When the next datagram leaves; None: none is on its way."""
         return self._waiting[0].due if self._waiting else None
 
-    def _is_lost(self, chance: _Chance) -> bool:
+    def _is_lost(self, chance: _Chance, size: int) -> bool:
         faults, counters = self.faults, self.counters
         self._in_burst = (
             chance.turn >= faults.burst_end if self._in_burst else chance.turn < faults.burst_start
         )
         if faults.blackhole:
             counters.blackholed += 1
+        elif faults.largest is not None and size > faults.largest:
+            counters.too_long += 1
         elif self._in_burst and chance.burst < faults.burst_loss:
             counters.burst_lost += 1
         elif chance.loss < faults.loss:
