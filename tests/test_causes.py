@@ -63,15 +63,15 @@ def given_to_a_call(node: ast.Call, places: dict[str, set[int]]) -> Iterator[str
 
 
 def given_to_a_name(node: ast.Assign | ast.AnnAssign) -> Iterator[str]:
-    """Texts that a variable `cause` or the buffer's tallies are made of."""
+    """Texts that a variable `cause` or the table `CAUSES` of the buffer are made of."""
     targets = node.targets if isinstance(node, ast.Assign) else [node.target]
     names = {getattr(each, "id", getattr(each, "attr", "")) for each in targets}
-    if names & {"cause", "_tallies"}:
+    if names & {"cause", "CAUSES"}:
         yield from texts(node.value)
 
 
 def causes_in_the_source() -> set[str]:
-    """What is given for a `cause`, in calls, defaults, assignments and the table of tallies."""
+    """What is given for a `cause`, in calls, defaults, assignments and the table of the buffer."""
     places, found = takers(), set[str]()
     for node in (node for tree in trees(*SENDING) for node in ast.walk(tree)):
         if isinstance(node, ast.Call):
