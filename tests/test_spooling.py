@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import logging.config
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from base64 import b64encode
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -28,7 +30,6 @@ from batchudp_handler.spool import SpoolDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from batchudp_handler.core.stats import SenderStats
     from batchudp_handler.flusher import FlusherSettings
@@ -171,6 +172,7 @@ def make(port: int, spool: Path, **settings: object) -> BatchUDPHandler:
 
 SEND_THE_REST = """
 write(5_000, 5_001)
+wait_until(lambda: handler.stats().adopted)
 wait_until(lambda: handler.stats().spooled == handler.stats().waiting == 0)
 handler.close()
 balance()
@@ -337,8 +339,10 @@ def test_a_directory_that_cannot_be_used(
 ) -> None:
     """One line on stderr, a counter, and records are delivered from memory."""
     blocked = tmp_path / "file"
-    blocked.write_text("")
+    blocked.mkdir()
     handler = make(port, blocked / "spool")
+    blocked.rmdir()
+    blocked.write_text("")
     source.addHandler(handler)
     source.info("n 0")
     wait_until(lambda: handler.stats().send_errors.get("spool_ENOTDIR"))
@@ -349,6 +353,54 @@ def test_a_directory_that_cannot_be_used(
     assert set(kept.messages) == numbers(0, 2)
     assert capfd.readouterr().err.count("cannot be used") == 1
     assert balance(handler.stats()) == handler.stats().accepted == 2
+
+
+def test_a_path_with_a_mistake_in_it_is_refused(port: int, tmp_path: Path) -> None:
+    """Only the last directory is made, so the one above must be there."""
+    with pytest.raises(ValueError, match="misspelt is no directory; make it first"):
+        make(port, tmp_path / "misspelt" / "spool")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_that_is_removed_and_usable_again(
+    port: int, spool: Path, source: logging.Logger, kept: Kept
+) -> None:
+    """What memory still has is stored again in the new one; at the end all is there or sent."""
+    handler = make(port, spool)
+    source.addHandler(handler)
+    for number in range(500):
+        source.info("n %d", number)
+    wait_until(lambda: handler.stats().spooled == 500)
+    shutil.rmtree(spool)
+    source.info("n 500")
+    wait_until(lambda: handler.stats().spooled == 501)
+    handler.close()
+    assert balance(handler.stats()) == handler.stats().accepted == handler.stats().spooled == 501
+    with receiving(port, "spooling.far"):
+        run(SEND_THE_REST, port, spool)
+    assert set(kept.messages) == numbers(0, 501) | {"n 5000"}
+    assert len(kept.messages) == 502
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "link", "file"])
+def test_a_path_that_is_no_directory_holds_nothing_up(
+    port: int, spool: Path, source: logging.Logger, kept: Kept, kind: str
+) -> None:
+    """Records are delivered from memory; when it becomes a directory, it is used."""
+    make_it = {"FIFO": os.mkfifo, "link": lambda p: p.symlink_to("/tmp"), "file": Path.touch}[kind]
+    make_it(spool)
+    handler = make(port, spool)
+    source.addHandler(handler)
+    source.info("n 0")
+    wait_until(lambda: handler.stats().send_errors.get("spool_ENOTDIR"))
+    assert handler.stats().retained + handler.stats().waiting == 1
+    spool.unlink()
+    wait_until(lambda: handler.stats().spooled == 1)
+    with receiving(port, "spooling.far"):
+        source.info("n 1")
+        wait_until(lambda: handler.stats().confirmed == 2)
+        handler.close()
+    assert set(kept.messages) == numbers(0, 2)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

@@ -9,6 +9,7 @@ it waits for the flusher. No log call raises, logs, or waits, but with ``overflo
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import weakref
 from contextlib import suppress
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 from batchudp_handler import fork
 from batchudp_handler.config import HandlerConfig
 from batchudp_handler.core.batch import BatchHeader
+from batchudp_handler.core.errors import ConfigError
 from batchudp_handler.core.places import place_text
 from batchudp_handler.core.plain import format_exception
 from batchudp_handler.core.sender import SenderSettings, StoragePolicy
@@ -132,6 +134,7 @@ class BatchUDPHandler(logging.Handler):
         self._changing = threading.RLock()
         self._is_child = False
         self._key = _key_from(config)
+        _check_spool(config)
         self._use_flusher(self._make_flusher(_settings_from(config, self._key)))
         # last: `logging` remembers the handler from here on, and will want to close it
         super().__init__(config.level)
@@ -352,6 +355,19 @@ def _key_from(config: HandlerConfig) -> Key | None:
     from batchudp_handler.keys import load_keys  # brings hashlib and hmac along
 
     return load_keys([config.key_file])[-1]
+
+
+def _check_spool(config: HandlerConfig) -> None:
+    """Refuse a path that is surely a mistake; what may pass is waited for while records flow."""
+    if config.spool_directory is None:
+        return
+    above = os.path.dirname(os.path.abspath(config.spool_directory))
+    if not os.path.isdir(above):
+        message = (
+            f"spool_directory: {above} is no directory; make it first, "
+            "as only the last directory of the path is made"
+        )
+        raise ConfigError(message)
 
 
 def _settings_from(config: HandlerConfig, key: Key | None) -> FlusherSettings:

@@ -577,6 +577,10 @@ class AcknowledgedDelivery:
         self._outbox.on_loaded(seq, data)
         self._tell_floor()
 
+    def store_again(self) -> None:
+        """Offer again what memory has: somebody has removed the spool."""
+        self._outbox.storage.start_over()
+
     def on_spool_dropped(self, first_seq: int, last_seq: int, cause: str) -> None:
         """Give up what the spool has deleted and memory has not."""
         self._outbox.on_spool_dropped(first_seq, last_seq, cause)

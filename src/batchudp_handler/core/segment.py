@@ -1,4 +1,4 @@
-"""What do the bytes of a spool segment say?
+"""The bytes of a spool segment.
 
 A segment is a file of frames, one after the other: the length of a sealed datagram (u32), the
 CRC32 of it (u32), the datagram. There is no index and no file header, so a segment is right up to
@@ -26,6 +26,7 @@ __all__ = [
     "encode_frame",
     "header_fields",
     "is_intact",
+    "is_own_beginning",
     "make_frame",
     "scan_segment",
 ]
@@ -82,6 +83,22 @@ def make_frame(sealed: bytes, offset: int) -> Frame:
 def is_intact(frame: Frame, sealed: bytes) -> bool:
     """Whether these bytes, read back, are the datagram that was stored."""
     return len(sealed) == frame.length and crc32(sealed) == frame.checksum
+
+
+def is_own_beginning(data: bytes, stream_id: int) -> bool:
+    """Whether a file without an intact frame is what a writer of this stream leaves that dies.
+
+    That is the beginning of a frame, a damaged frame, or nothing: no bytes, or zeros where the
+    machine went down before the bytes were on the disk.
+    """
+    sealed = data[FRAME_OVERHEAD:]
+    if not data.strip(b"\0"):
+        return True
+    if len(sealed) >= HEADER_SIZE:
+        fields = header_fields(sealed)
+        return fields is not None and fields[0] == stream_id
+    # a length below 2**16, any checksum, and as much of a header as there is
+    return data[:2] == bytes(2)[: len(data)] and sealed[: len(_OPENING)] == _OPENING[: len(sealed)]
 
 
 def header_fields(sealed: bytes) -> tuple[int, int, int] | None:

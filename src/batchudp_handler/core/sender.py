@@ -299,6 +299,11 @@ class SenderProtocol:
         if self._acknowledged is not None:
             self._acknowledged.on_loaded(seq, data)
 
+    def store_again(self) -> None:
+        """Offer to the spool again what memory has: somebody has removed all of its files."""
+        if self._acknowledged is not None:
+            self._acknowledged.store_again()
+
     def on_spool_dropped(self, first_seq: int, last_seq: int, cause: str = "spool_full") -> None:
         """Note that the spool has lost these datagrams, for instance to stay within its size."""
         if self._acknowledged is not None:

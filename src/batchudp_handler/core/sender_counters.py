@@ -7,7 +7,7 @@ that was accepted ends in exactly one of `sent` (one-way), `confirmed`, `rejecte
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 __all__ = ["SenderCounters"]
 
@@ -25,7 +25,7 @@ class SenderCounters:
     """Left at the end: perhaps delivered, perhaps not."""
     dropped: dict[str, int] = field(default_factory=dict)
     """By cause: oversize, encode_error, send_failed, buffer_full, capacity_bytes, spool_full,
-    spool_corrupt, closed."""
+    spool_corrupt, spool_removed, closed."""
 
     batches: int = 0
     """Groups of datagrams sealed; a group of more than one is a record in fragments."""
@@ -50,6 +50,16 @@ class SenderCounters:
     acks_received: int = 0
     ignored: dict[str, int] = field(default_factory=dict)
     """Datagrams that were received and not used, by reason."""
+
+    def add(self, other: SenderCounters) -> None:
+        """Add what another stream has counted."""
+        for item in fields(self):
+            mine, theirs = getattr(self, item.name), getattr(other, item.name)
+            if isinstance(mine, dict):
+                for name, number in theirs.copy().items():
+                    mine[name] = mine.get(name, 0) + number
+            else:
+                setattr(self, item.name, mine + theirs)
 
     def drop(self, cause: str, records: int) -> None:
         """Count records that will never be sent."""

@@ -72,6 +72,10 @@ class Storage:
             self.policy = StoragePolicy.ALWAYS
             self._retry_at = float("-inf")
 
+    def start_over(self) -> None:
+        """Offer again what memory has: the spool has lost everything."""
+        self._next = 0
+
     def to_store(self, now: float, *, is_open: bool) -> list[StoredDatagram]:
         """Return the next datagrams to store."""
         if not self.is_needed(is_open=is_open) or now < self._retry_at:

@@ -407,11 +407,17 @@ class Pump:
             times: list[float | None] = [self.transport.retry_at if has_work else None]
             if self._takes_records and not (self._owed or self._is_held):
                 times.append(self.schedule.deadline(now))
+            times.append(self._disk_deadline)
             return min((time for time in times if time is not None), default=None)
         times = [sender.next_timeout() for sender in self._senders]
         if self._blocked_since is not None:
             times = [self._blocked_since + BLOCKED_PATIENCE]
         if not (self._owed or self._is_held):
             times.append(self.schedule.deadline(now))
+        times.append(self._disk_deadline)
         ends = [time for time in times if time is not None]
         return min(ends, default=None)
+
+    @property
+    def _disk_deadline(self) -> float | None:
+        return None if self.spooling is None else self.spooling.deadline

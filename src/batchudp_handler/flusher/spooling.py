@@ -1,9 +1,9 @@
-"""When do sealed datagrams go to disk and come back, and who sends what a dead process left?
+"""Sealed datagrams on their way to disk and back, and what dead processes left there.
 
 The machine of a stream says what is to be stored and what is wanted back; its spool does it. The
-streams that other processes left behind are taken up here, each with a machine of its own, and
-travel over the same socket as the process's own stream. They go on under their own numbers, so
-that a receiver that knows them takes nothing twice.
+streams that other processes left behind are taken up here, a few at a time, each with a machine of
+its own, and travel over the same socket as the process's own stream. They go on under their own
+numbers, so that a receiver that knows them takes nothing twice.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from batchudp_handler.core.sender_counters import SenderCounters
 from batchudp_handler.core.wire import Header, parse
 from batchudp_handler.flusher.note import write_note
 from batchudp_handler.spool import SpoolDirectory
@@ -20,13 +21,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from batchudp_handler.core.sender import SenderProtocol
-    from batchudp_handler.core.sender_counters import SenderCounters
     from batchudp_handler.spool import Spool
 
 __all__ = ["Spooling", "StoredStream"]
 
 ADOPT_INTERVAL = 60.0
 """Seconds between two looks for streams whose process is gone."""
+MOST_ADOPTED = 4
+"""Streams of other processes that are sent at a time: each takes two descriptors."""
+MOST_NOTES = 8
+"""Kinds of errors that are said on stderr, once each."""
 
 
 @dataclass(slots=True, eq=False)
@@ -38,6 +42,8 @@ class StoredStream:
 
     def turn(self, now: float) -> bool:
         """Move what is to be moved; say whether there is more to send than before."""
+        self.spool.check()
+        self._tell_lost()
         self._store(now)
         self.spool.release(self.sender.floor)
         has_loaded = self._load()
@@ -47,6 +53,9 @@ class StoredStream:
     def _tell_lost(self) -> None:
         for seq, cause in self.spool.take_lost():
             self.sender.on_spool_dropped(seq, seq, cause)
+        if self.spool.was_removed:
+            self.spool.was_removed = False
+            self.sender.store_again()
 
     def _store(self, now: float) -> None:
         while offered := self.sender.datagrams_to_store(now):
@@ -62,7 +71,7 @@ class StoredStream:
         for seq in self.sender.datagrams_to_load():
             data = self.spool.read(seq)
             if data is None and seq in self.spool:
-                continue  # the disk failed; it is asked again
+                break  # the disk failed; it is asked again
             self.sender.on_loaded(seq, data)
             has_loaded = True
         return has_loaded
@@ -92,11 +101,12 @@ class Spooling:
         self._wall = wall
         self._adopted: list[StoredStream] = []
         self._adopt_at = float("-inf")
+        self._is_leaving = False
         self._is_closed = False
-        self._has_complained = False
-        self.dropped: dict[str, int] = {}
+        self._complaints: set[str] = set()
+        self.dropped = self._home.left_out
         """Records of adopted streams that could not be read or were too old, by cause."""
-        self.ended: list[SenderCounters] = []
+        self._ended = SenderCounters()
         """What became of the adopted streams that have ended."""
 
     @property
@@ -111,30 +121,42 @@ class Spooling:
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing that was adopted waits any more."""
-        return not self._adopted
+        """Whether nothing that was left by other processes waits any more, as far as is known."""
+        return not self._adopted and self._home.next_adoption is None
+
+    @property
+    def deadline(self) -> float | None:
+        """When a turn has something to do that nobody else knows of."""
+        if self._is_closed:
+            return None
+        times = [self._home.paused_until]
+        if len(self._adopted) < MOST_ADOPTED and not self._is_leaving:
+            times += [self._adopt_at, self._home.next_adoption]
+        return min((time for time in times if time is not None), default=None)
 
     def turn(self, now: float) -> bool:
         """Adopt, store, load and release; say whether there is more to send than before."""
-        if now >= self._adopt_at and not self._home.records:
-            # while this process fills the disk itself, nobody is there to take more
-            self._adopt_at = now + ADOPT_INTERVAL
-            self._adopt(now)
+        has_adopted = self._adopt(now)
         has_more = [each.turn(now) for each in self._streams()]
         self._let_go()
         self._complain()
-        return any(has_more)
+        return has_adopted or any(has_more)
 
     def _complain(self) -> None:
-        """Say once that the disk refuses; the counters say how often."""
+        """Say once for each kind of error that the disk refuses; the counters say how often."""
         error = self._home.counters.last_error
-        if error and not self._has_complained:
-            self._has_complained = True
-            write_note(f"the spool {self._home.path} cannot be used just now: {error}")
+        kind = error.partition(":")[0]
+        if kind and kind not in self._complaints and len(self._complaints) < MOST_NOTES:
+            self._complaints.add(kind)
+            text = error.partition(": ")[2]
+            is_foreign = kind == "foreign_file"
+            trouble = "has a file that is not its own" if is_foreign else "cannot be used just now"
+            write_note(f"the spool {self._home.path} {trouble}: {text}")
 
     def begin_leaving(self) -> None:
         """Have everything stored that is not confirmed: the next process will send it."""
-        self._adopt_at = float("inf")
+        self._is_leaving = True
+        self._home.try_again()
         for each in self._streams():
             each.sender.store_everything()
 
@@ -171,7 +193,7 @@ class Spooling:
     @property
     def counters(self) -> list[SenderCounters]:
         """What became of the records of adopted streams."""
-        return [*self.ended, *(each.sender.counters for each in self._adopted)]
+        return [self._ended, *(each.sender.counters for each in self._adopted)]
 
     @property
     def errors(self) -> dict[str, int]:
@@ -185,19 +207,20 @@ class Spooling:
         yield self._own
         yield from self._adopted
 
-    def _adopt(self, now: float) -> None:
-        counters = self._home.counters
-        before, dropped = counters.adopted_records, counters.dropped.copy()
-        spools = self._home.adopt()
-        lost = counters.adopted_records - before - sum(spool.records for spool in spools)
-        for cause, number in counters.dropped.items():
-            # what left streams that were here before is told to their own machines
-            new = min(lost, number - dropped.get(cause, 0))
-            self._drop(cause, new)
-            lost -= new
+    def _adopt(self, now: float) -> bool:
+        """Take over a few of the streams whose process is gone; say whether there were any."""
+        room = MOST_ADOPTED - len(self._adopted)
+        next_adoption = self._home.next_adoption
+        at = self._adopt_at if next_adoption is None else min(self._adopt_at, next_adoption)
+        if room <= 0 or self._is_leaving or now < at:
+            return False
+        if now >= self._adopt_at:
+            self._adopt_at = now + ADOPT_INTERVAL
+            self._home.tend()
+        spools = self._home.adopt(room)
         for spool in spools:
-            spool.take_lost()  # counted above
             self._resume(spool, now)
+        return bool(spools)
 
     def _resume(self, spool: Spool, now: float) -> None:
         records, sender = spool.records, self._make_sender(spool.stream_id)
@@ -215,7 +238,7 @@ class Spooling:
     def _let_go(self) -> None:
         for each in [each for each in self._adopted if each.sender.is_closed]:
             self._adopted.remove(each)
-            self.ended.append(each.sender.counters)
+            self._ended.add(each.sender.counters)
             each.spool.release(each.sender.floor)
             each.spool.close()
 

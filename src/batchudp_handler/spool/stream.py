@@ -1,19 +1,33 @@
-"""Which datagrams of one stream are on disk, and where?
+"""The datagrams of one stream that are on disk, and where.
 
 A sealed datagram never changes, so the files are a plain log: frames are appended, and a segment
 is deleted once the receiver's floor has passed its last datagram. There is no ledger of what was
 acknowledged; after a crash up to a segment is sent again, and the receiver knows it.
+
+Segments that somebody else deletes are noticed when they are needed. What memory still has is
+stored again, the rest is lost and counted as `spool_removed`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from batchudp_handler.core.segment import Frame, encode_frame, is_intact, make_frame, scan_segment
-from batchudp_handler.spool.files import StreamFiles
+from batchudp_handler.core.segment import (
+    Frame,
+    encode_frame,
+    is_intact,
+    is_own_beginning,
+    make_frame,
+    scan_segment,
+)
+from batchudp_handler.core.spool_age import segment_birth, segment_name
+from batchudp_handler.spool.files import StreamFiles, StreamGoneError
+from batchudp_handler.spool.opening import ForeignFileError
+from batchudp_handler.spool.survey import NO_RESOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,10 +43,17 @@ class Home(Protocol):
     path: str
     fsync: bool
     segment_size: int
+    segment_span: float
     counters: SpoolCounters
 
     def now(self) -> float:
-        """The time as files have it."""
+        """The witnessed time, in seconds."""
+
+    def may_read(self) -> bool:
+        """Whether the disk is to be asked: not in the moments after it refused."""
+
+    def pause_reading(self) -> None:
+        """Ask the disk for nothing for a moment."""
 
     def has_room(self, size: int) -> bool:
         """Make room for `size` bytes; False: nothing can be stored just now."""
@@ -49,8 +70,9 @@ class _Segment:
     """One file of frames."""
 
     name: str
+    born: float
+    """The witnessed time at which it was begun."""
     size: int = 0
-    changed: float = 0.0
     frames: deque[Frame] = field(default_factory=deque)
     """Those that are still to be sent."""
 
@@ -68,15 +90,19 @@ class Spool:
         self.size = 0
         """Bytes of all segments."""
         self.corrupt_records = 0
-        """Found damaged at adoption."""
+        """Found damaged at adoption; to be counted by the one who adopts."""
+        self.corrupt_frames = 0
+        self.torn_tails = 0
+        self.was_removed = False
+        """Set when somebody has removed the files of this stream: what is in memory may be
+        stored again. To be reset by the one who does it."""
         self._home = home
         self._files = files
         self._segments: deque[_Segment] = deque()
         self._places: dict[int, tuple[_Segment, Frame]] = {}
         self._lost: list[tuple[int, str]] = []
         if files is not None:
-            with home.counters.tolerate():
-                self._scan(files)
+            self._scan(files)
 
     def __len__(self) -> int:
         return len(self._places)
@@ -85,9 +111,9 @@ class Spool:
         return seq in self._places
 
     @property
-    def oldest_change(self) -> float:
-        """When the oldest segment was last changed."""
-        return self._segments[0].changed if self._segments else float("inf")
+    def oldest_birth(self) -> float:
+        """The witnessed time at which the oldest segment was begun."""
+        return self._segments[0].born if self._segments else float("inf")
 
     def frames(self) -> Iterator[Frame]:
         """What is known of each stored datagram without reading it, in ascending order."""
@@ -105,8 +131,13 @@ class Spool:
         data = encode_frame(sealed)
         if not self._home.has_room(len(data)):
             return False
-        with self._home.counters.tolerate():
+        try:
             self._write(seq, data)
+        except StreamGoneError:
+            self._forget_all()
+        except OSError as error:
+            self._home.counters.fail(error)
+        else:
             self._note(self._segments[-1], make_frame(sealed, self._segments[-1].size))
             return True
         self._home.pause()
@@ -118,11 +149,19 @@ class Spool:
         None: it is not here any more (see `take_lost`), or the disk fails; then the number is
         still in the spool and can be asked for again.
         """
-        if seq not in self._places or self._files is None:
+        if seq not in self._places or self._files is None or not self._home.may_read():
             return None
         segment, frame = self._places[seq]
-        with self._home.counters.tolerate():
+        try:
             sealed = self._files.read(segment.name, frame.offset, frame.length)
+        except StreamGoneError:
+            self._forget_all()
+        except (FileNotFoundError, ForeignFileError):
+            self._lose_segment(segment, "spool_removed")
+        except OSError as error:
+            self._home.counters.fail(error)
+            self._home.pause_reading()
+        else:
             if is_intact(frame, sealed):
                 return sealed
             self._home.counters.corrupt_frames += 1
@@ -153,14 +192,11 @@ class Spool:
 
     def drop_oldest(self, cause: str) -> None:
         """Delete the oldest segment, with what it holds."""
-        segment = self._segments[0]
-        while segment.frames:
-            self._lose(segment, segment.frames[0], cause)
-        self._remove(segment)
+        self._lose_segment(self._segments[0], cause)
 
     def expire(self, before: float) -> None:
-        """Delete the segments that were last changed before this time."""
-        while self._segments and self._segments[0].changed < before:
+        """Delete the segments that were begun before this witnessed time."""
+        while self._segments and self._segments[0].born < before:
             self.drop_oldest("expired")
 
     def close(self) -> None:
@@ -169,11 +205,31 @@ class Spool:
         if files is not None:
             with self._home.counters.tolerate():
                 files.finish(sync=self._home.fsync)
-            with self._home.counters.tolerate():
-                if not self._places:
-                    files.remove_all()
+            with self._home.counters.tolerate(), contextlib.suppress(StreamGoneError):
+                if self._places:
+                    files.stamp(self._home.now())
+                else:
+                    files.remove_if_empty()
             files.close()
         self._home.forget(self)
+
+    def check(self) -> None:
+        """See that the stream is still ours, though somebody may have closed our descriptors."""
+        if self._files is None or not self._home.may_read():
+            return
+        try:
+            self._files.check()
+        except StreamGoneError:
+            self._forget_all()
+        except OSError as error:
+            self._home.counters.fail(error)
+            self._home.pause_reading()
+
+    def stamp(self) -> None:
+        """Write down beside the lock how old the spool is."""
+        if self._files is not None:
+            with self._home.counters.tolerate(), contextlib.suppress(StreamGoneError):
+                self._files.stamp(self._home.now())
 
     def abandon(self) -> None:
         """Close the descriptors and nothing else: the parent of a fork owns the files."""
@@ -187,20 +243,26 @@ class Spool:
     def _write(self, seq: int, data: bytes) -> None:
         if self._files is None:
             self._files = StreamFiles.create(self._home.path, self.stream_id)
-        files = self._files
-        if files.is_writing and self._segments[-1].size + len(data) > self._home.segment_size:
+        files, now = self._files, self._home.now()
+        if files.is_writing and not self._is_open_for(len(data), now):
             files.finish(sync=self._home.fsync)
         if not files.is_writing:
-            name = f"{seq:020d}.seg"
+            name = segment_name(seq, now)
+            files.stamp(now)
             files.begin(name)
-            self._segments.append(_Segment(name))
+            self._segments.append(_Segment(name, now))
         segment = self._segments[-1]
         try:
             files.write(data, segment.size)
         except OSError:
             self._leave(segment)
             raise
-        segment.changed = self._home.now()
+
+    def _is_open_for(self, size: int, now: float) -> bool:
+        """Whether the present segment takes so many bytes: it is neither full nor old."""
+        segment, home = self._segments[-1], self._home
+        is_young = now < segment.born + home.segment_span
+        return is_young and segment.size + size <= home.segment_size
 
     def _leave(self, segment: _Segment) -> None:
         """Begin another segment next time: this one may end in half a frame."""
@@ -211,28 +273,33 @@ class Spool:
                 self._files.finish(sync=False)
 
     def _scan(self, files: StreamFiles) -> None:
+        """Learn what is in the files; raise when there is no descriptor left to do it."""
         for name in files.segments():
-            with self._home.counters.tolerate():
+            try:
                 self._scan_segment(files, name)
+            except OSError as error:
+                if error.errno in NO_RESOURCES:
+                    raise
+                self._home.counters.refuse(error, f"{self.stream_id:016x}/{name}")
 
     def _scan_segment(self, files: StreamFiles, name: str) -> None:
-        data, changed = files.read_all(name)
-        scan, counters = scan_segment(data, self.stream_id), self._home.counters
-        counters.corrupt_frames += scan.corrupt
-        counters.drop("spool_corrupt", scan.corrupt_records)
+        data = files.read_all(name)
+        scan = scan_segment(data, self.stream_id)
+        if not scan.frames and not is_own_beginning(data, self.stream_id):
+            raise ForeignFileError(errno.EINVAL, "not written by a spool, left alone", name)
+        self.corrupt_frames += scan.corrupt
         self.corrupt_records += scan.corrupt_records
-        segment = _Segment(name, changed=changed)
+        # not counted in records: what was not written to its end was not stored
+        self.torn_tails += scan.torn
+        now = self._home.now()
+        born = segment_birth(name)
+        segment = _Segment(name, now if born is None else min(born, now))
         self._segments.append(segment)
         for frame in scan.frames:
             if frame.seq > self._last_seq():
                 self._note(segment, frame)
         self.size += scan.end - segment.size
         segment.size = scan.end
-        if scan.torn:
-            # not counted in records: what was not written to its end was not stored
-            counters.torn_tails += 1
-            with counters.tolerate():
-                files.truncate(name, scan.end)
         if not segment.frames:
             self._remove(segment)
 
@@ -253,6 +320,20 @@ class Spool:
         self._lost.append((frame.seq, cause))
         self._home.counters.drop(cause, frame.records)
 
+    def _lose_segment(self, segment: _Segment, cause: str) -> None:
+        while segment.frames:
+            self._lose(segment, segment.frames[0], cause)
+        self._remove(segment)
+
+    def _forget_all(self) -> None:
+        """The files are gone: begin anew with the next datagram."""
+        files, self._files = self._files, None
+        if files is not None:
+            files.close()
+        while self._segments:
+            self._lose_segment(self._segments[0], "spool_removed")
+        self.was_removed = True
+
     def _remove(self, segment: _Segment) -> None:
         files = self._files
         if files is not None and segment is self._segments[-1]:
@@ -261,5 +342,5 @@ class Spool:
         self._segments.remove(segment)
         self.size -= segment.size
         if files is not None:
-            with self._home.counters.tolerate():
+            with self._home.counters.tolerate(), contextlib.suppress(StreamGoneError):
                 files.remove(segment.name)
