@@ -66,7 +66,7 @@ class Cause(_Named):
     )
     EXPIRED = (
         "expired",
-        "In the spool for longer than a file of it is kept.",
+        "In the spool for longer than a file of it is kept, in time that senders had it open.",
     )
     SPOOL_FULL = (
         "spool_full",
@@ -74,7 +74,12 @@ class Cause(_Named):
     )
     SPOOL_CORRUPT = (
         "spool_corrupt",
-        "Damaged, unreadable or gone when it was to be read back from the spool.",
+        "Damaged or unreadable when it was to be read back from the spool.",
+    )
+    SPOOL_REMOVED = (
+        "spool_removed",
+        "Its file in the spool was removed by somebody else, or taken over by another process.",
+        "leave the files of a spool to the senders, which delete what is confirmed",
     )
     OVERSIZE = (
         "oversize",
@@ -115,6 +120,11 @@ class SendTrouble(_Named):
     ALL_DESCRIPTORS = ("ENFILE", "The system has no file descriptor left.")
     TAKEN = ("EBADF", "Somebody closed the socket's descriptor; a new one takes its place.")
     NO_DATAGRAMS = ("EPROTOTYPE", "The path is a socket of another kind.")
+    THREADS = ("thread_not_started", "The system has no thread left; it is tried again.")
+    FOREIGN = (
+        "spool_foreign_file",
+        "Something in the spool directory that no spool has written; it is left alone.",
+    )
     INTERNAL = ("internal_*", "A mistake of this package, by the exception's name.")
     SPOOL = ("spool_*", "An error of the spool's files, by the errno's name.")
 
