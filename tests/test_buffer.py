@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from batchudp_handler.flusher.buffer import NEVER, Buffer
+from batchudp_handler.core.snapshot import PLAIN_LENGTH
+from batchudp_handler.flusher.buffer import FLAT_SIZE, NEVER, Buffer
 from batchudp_handler.flusher.tally import Tally
 
 if TYPE_CHECKING:
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 INFO, WARNING, ERROR = 20, 30, 40
 
 
-def item(number: int, levelno: int = INFO) -> tuple[int, int]:
-    """What the buffer looks at of a snapshot: the level, in second place."""
-    return number, levelno
+def item(number: int, levelno: int = INFO) -> tuple[Any, ...]:
+    """What the buffer looks at of a plain record: the length, and the level in second place."""
+    return (number, levelno, *[None] * (PLAIN_LENGTH - 2))
 
 
 def fill(buffer: Buffer[None], *numbers: int, levelno: int = INFO) -> list[bool]:
@@ -207,6 +208,111 @@ def test_the_numbers_add_up_when_destructors_append() -> None:
         gc.set_threshold(*threshold)
     gc.collect()
     assert is_balanced(buffer, 2_000 + made)
+
+
+def heavy(number: int, size: int = 10_000, levelno: int = INFO) -> tuple[Any, ...]:
+    """A snapshot with a long message."""
+    return (number, levelno, *[None] * 18, "x" * size, None, None, None)
+
+
+def fill_heavy(buffer: Buffer[None], *numbers: int, **more: int) -> list[bool]:
+    return [buffer.append(heavy(number, **more), INFO) for number in numbers]
+
+
+@pytest.mark.parametrize(
+    ("overflow", "kept"), [("drop_oldest", [7, 8, 9]), ("drop_newest", [0, 1, 2])]
+)
+def test_long_texts_are_bounded_in_bytes(overflow: str, kept: list[int]) -> None:
+    """By the same policies as the number of records, and counted under a cause of its own."""
+    buffer = make(1_000, overflow, capacity_bytes=35_000)
+    fill_heavy(buffer, *range(10))
+    assert dropped(buffer)["capacity_bytes"] == 7
+    assert buffer.lost == 7
+    assert is_balanced(buffer, 10)
+    assert numbers(buffer) == kept
+    fill_heavy(buffer, *range(3))
+    assert dropped(buffer)["capacity_bytes"] == 7
+
+
+def test_short_texts_take_a_flat_size() -> None:
+    """A record of short texts is charged as one, whatever they are."""
+    buffer = make(1_000, "drop_newest", capacity_bytes=100 * FLAT_SIZE)
+    fill(buffer, *range(150))
+    assert len(buffer) == 100
+    assert dropped(buffer)["capacity_bytes"] == 50
+
+
+def test_a_short_record_gives_way_to_no_bytes_that_are_free() -> None:
+    """Long and short ones share the room."""
+    buffer = make(1_000, "drop_oldest", capacity_bytes=35_000)
+    fill_heavy(buffer, 0, 1, 2)
+    fill(buffer, *range(3, 40))
+    assert dropped(buffer)["capacity_bytes"] == 1
+    assert numbers(buffer) == list(range(1, 40))
+
+
+def test_what_is_larger_than_all_goes_alone() -> None:
+    """It does not push out what waits."""
+    buffer = make(1_000, "drop_oldest", capacity_bytes=35_000)
+    fill_heavy(buffer, 0, 1)
+    fill_heavy(buffer, 2, size=50_000)
+    assert dropped(buffer)["capacity_bytes"] == 1
+    assert numbers(buffer) == [0, 1]
+
+
+def test_bytes_are_held_until_they_are_settled() -> None:
+    """What the owner has taken takes room as what waits does."""
+    buffer = make(1_000, "drop_newest", capacity_bytes=35_000)
+    fill_heavy(buffer, 0, 1, 2)
+    assert len(buffer.drain()) == 3
+    fill_heavy(buffer, 3)
+    assert dropped(buffer)["capacity_bytes"] == 1
+    buffer.settle(None, 3, 5_000)
+    fill_heavy(buffer, 4, 5)
+    assert len(buffer) == 2
+
+
+def test_a_drain_takes_a_few_long_texts_at_a_time() -> None:
+    """One at least, and the rest at the next call."""
+    buffer = make(1_000)
+    fill_heavy(buffer, *range(5))
+    assert [len(buffer.drain(10, 15_000)) for _ in range(4)] == [2, 2, 1, 0]
+
+
+def test_long_texts_wake_the_owner_before_there_are_many() -> None:
+    """A quarter of the bytes is a reason to flush, as a full batch is."""
+    buffer = make(1_000, capacity_bytes=100_000)
+    buffer.wake_at = 500
+    assert fill_heavy(buffer, *range(3)) == [False, False, True]
+    assert buffer.is_crowded
+    take(buffer)
+    assert not buffer.is_crowded
+
+
+def test_bytes_add_up_under_threads() -> None:
+    """Eight threads append long texts while one drains; in the end nothing is charged."""
+    buffer = make(1_000, capacity_bytes=200_000)
+    threads, each = 8, 500
+
+    def log() -> None:
+        fill_heavy(buffer, *range(each))
+
+    workers = [threading.Thread(target=log) for _ in range(threads)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    most = 0
+    try:
+        for worker in workers:
+            worker.start()
+        while any(worker.is_alive() for worker in workers):
+            most = max(most, len(buffer))
+            take(buffer, 3)
+    finally:
+        sys.setswitchinterval(interval)
+    take(buffer)
+    assert most <= 200_000 // 10_000 + threads
+    assert is_balanced(buffer, threads * each)
+    assert buffer._bytes.value == 0
 
 
 def test_a_tally_counts() -> None:

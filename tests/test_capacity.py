@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -177,3 +180,93 @@ def test_what_the_spool_has_needs_no_room(
         assert handler.flush(60.0)
         handler.close()
     assert far.numbers == list(range(20 * CAPACITY))
+
+
+# --- bytes -------------------------------------------------------------------------------------
+
+LONG_TEXTS = """
+import logging, sys, threading, time
+from batchudp_handler import BatchUDPHandler
+
+logging.raiseExceptions = False
+
+
+def memory():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+
+
+def many(handler, first, last):
+    for number in range(first, last):
+        text = chr(97 + number % 26) * 1_000_000
+        handler.handle(logging.LogRecord("n", 20, "f.py", 1, "%s %d", (text, number), None))
+
+
+delivery, overflow = sys.argv[1:]
+handler = BatchUDPHandler(
+    "127.0.0.1", 9, delivery=delivery, overflow=overflow, overflow_timeout=0.0,
+    capacity_bytes=20_000_000, max_retries=1_000, shutdown_timeout=0.2,
+)
+before, most = memory(), 0
+for first in range(0, 300, 10):
+    many(handler, first, first + 10)
+    time.sleep(0.005)
+    most = max(most, memory())
+stats = handler.stats()
+parts = stats.sent + stats.confirmed + stats.unconfirmed + stats.waiting + stats.retained
+print(most - before, stats.waiting, stats.dropped.get("capacity_bytes", 0))
+assert stats.accepted == 300 == parts + sum(stats.dropped.values()), stats
+handler.close()
+stats = handler.stats()
+assert stats.accepted == 300 == stats.sent + stats.unconfirmed + sum(stats.dropped.values()), stats
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
+@pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest", "block"])
+@pytest.mark.parametrize("delivery", ["one_way", "acknowledged"])
+def test_long_texts_that_wait_are_bounded(delivery: str, overflow: str) -> None:
+    """300 records of 1 MB while nobody listens: what is allowed is taken, and the rest counted."""
+    done = subprocess.run(
+        [sys.executable, "-c", LONG_TEXTS, delivery, overflow],
+        capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    grown, waiting, dropped = map(int, done.stdout.split())
+    assert grown < 60_000_000
+    assert 5 <= waiting <= 20
+    assert dropped >= 200
+
+
+def test_long_texts_arrive_although_only_a_few_may_wait(
+    far: Far, request: pytest.FixtureRequest
+) -> None:
+    """Callers that are held wait for bytes as they wait for places."""
+    with receiving(far, request) as receiver:
+        handler = BatchUDPHandler(
+            "127.0.0.1", receiver.address[1], delivery="acknowledged", overflow="block",
+            overflow_timeout=None, capacity_bytes=200_000, flush_interval=3_600.0,
+            batch_size=1_000, shutdown_timeout=20.0,
+        )  # fmt: skip
+        for number in range(100):
+            words = WORDS + "%s"
+            record = logging.LogRecord("n", 20, "f.py", 1, words, (number, "x" * 50_000), None)
+            handler.handle(record)
+        handler.close()
+    stats = handler.stats()
+    identity(stats)
+    assert (stats.confirmed, stats.dropped) == (100, {})
+    assert far.numbers == list(range(100))
+
+
+def test_the_bytes_can_be_changed_while_records_flow() -> None:
+    """As the number of records can."""
+    handler = BatchUDPHandler("127.0.0.1", nobody(), delivery="acknowledged", shutdown_timeout=0.1)
+    log(handler, 0, 1_000)
+    assert not handler.stats().dropped
+    assert handler.reconfigure(capacity_bytes=65_536)
+    log(handler, 1_000, 1_100)
+    stats = handler.stats()
+    identity(stats)
+    assert stats.dropped["capacity_bytes"] >= 800
+    handler.close()

@@ -130,7 +130,12 @@ class HandlerConfig:
     flush_level: int | None = setting(
         logging.ERROR, optional(LEVEL), "a record at or above this level flushes at once"
     )
-    capacity: int = setting(10_000, integer(1, MANY), "records that may wait")
+    capacity: int = setting(10_000, integer(1, MANY), "records that may wait or be retained")
+    capacity_bytes: int = setting(
+        67_108_864,
+        integer(65_536, MAX_QUEUE_SIZE, "BYTES"),
+        "bytes of texts that may wait or be retained",
+    )
     overflow: str = setting(
         "drop_oldest",
         choice("drop_oldest", "drop_newest", "block"),

@@ -42,7 +42,8 @@ __all__ = ["BatchUDPHandler"]
 
 LARGEST_DATAGRAM = 65_507
 HELD_SHARE = 2
-"""Half of the capacity may be on its way; the other half is for records that come meanwhile."""
+"""Half of the capacity, in records and in bytes, may be on its way; the other half is for records
+that come meanwhile."""
 FIXED = ("delivery", "encoding", "key_file", "spool_directory")
 """Settings that belong to the stream and cannot change while it lives."""
 
@@ -71,7 +72,8 @@ class BatchUDPHandler(logging.Handler):
         flush_interval: Seconds after which waiting records leave anyway. The first record after
             a quiet time leaves at once.
         flush_level: A record at or above this level leaves at once; None: no level does.
-        capacity: Records that may wait.
+        capacity: Records that may wait or be retained until they are confirmed.
+        capacity_bytes: Bytes that their texts may take.
         overflow: What happens when that many do: ``"drop_oldest"``, ``"drop_newest"``, or
             ``"block"``, which holds the log call.
         overflow_timeout: Seconds that ``"block"`` holds a log call before the record is dropped;
@@ -109,6 +111,7 @@ class BatchUDPHandler(logging.Handler):
         flush_interval: float = 5.0,
         flush_level: int | str | None = logging.ERROR,
         capacity: int = 10_000,
+        capacity_bytes: int = 67_108_864,
         overflow: str = "drop_oldest",
         overflow_timeout: float | None = 1.0,
         protect_level: int | str | None = None,
@@ -383,6 +386,7 @@ def _settings_from(config: HandlerConfig, key: Key | None) -> FlusherSettings:
             own_seal=None if key is None else key.receiver,
             acknowledged=config.delivery == "acknowledged",
             max_held_records=max(1, config.capacity // HELD_SHARE),
+            max_retained_bytes=config.capacity_bytes // HELD_SHARE,
             storage=(
                 StoragePolicy.OFF if config.spool_directory is None else StoragePolicy.WHEN_NEEDED
             ),
@@ -393,6 +397,7 @@ def _settings_from(config: HandlerConfig, key: Key | None) -> FlusherSettings:
         flush_interval=config.flush_interval,
         flush_level=config.flush_level,
         capacity=config.capacity,
+        capacity_bytes=config.capacity_bytes,
         overflow=config.overflow,
         overflow_timeout=config.overflow_timeout,
         protect_level=config.protect_level,

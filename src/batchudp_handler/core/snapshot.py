@@ -39,6 +39,7 @@ from batchudp_handler.core.record_names import (
 )
 from batchudp_handler.core.safe import number_text
 from batchudp_handler.core.template import SCALARS, fallback_text
+from batchudp_handler.core.weight import LIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -49,6 +50,7 @@ __all__ = [
     "LEVELNO",
     "MAX_HOPS",
     "ORIGIN",
+    "PLAIN_LENGTH",
     "SITE",
     "Snapshot",
     "attribute_name",
@@ -66,8 +68,9 @@ PROCESS, PROCESSNAME, THREAD, THREADNAME, TASKNAME, HOSTNAME, HOPS = range(10, 1
 CREATED, MSECS, RELATIVE, VALUES, EXTRAS, EXC_TEXT, STACK_INFO = range(17, 24)
 SITE: Final = slice(NAME, PROCESS)
 ORIGIN: Final = slice(PROCESS, CREATED)
-_PLAIN_LENGTH: Final = 18
-"""Of what is captured of a plain record; a snapshot has 24 values."""
+PLAIN_LENGTH: Final = 18
+"""Of what is captured of a plain record, whose texts are short; a snapshot has 24 values."""
+TOO_LONG: Final = LIGHT + 1
 
 MAX_HOPS = 4
 """How often a record may be shipped before it is taken for one that runs in a circle."""
@@ -84,11 +87,9 @@ def capture(
         message, args, stack_info = record.msg, record.args, record.stack_info
         exc_info, exc_text = record.exc_info, record.exc_text
         if not (
-            type(name := record.name) is str
+            type(name := record.name) is type(levelname := record.levelname) is str
             and type(levelno := record.levelno) is int
-            and type(levelname := record.levelname) is str
-            and type(pathname := record.pathname) is str
-            and type(filename := record.filename) is str
+            and type(pathname := record.pathname) is type(filename := record.filename) is str
             and type(module := record.module) is str
             and type(lineno := record.lineno) is int
             and (type(function := record.funcName) is str or function is None)
@@ -97,8 +98,7 @@ def capture(
             and (type(thread := record.thread) is int or thread is None)
             and (type(thread_name := record.threadName) is str or thread_name is None)
             and ((task := record.taskName if HAS_TASK else None) is None or type(task) is str)
-            and type(created := record.created) is float
-            and type(msecs := record.msecs) is float
+            and type(created := record.created) is type(msecs := record.msecs) is float
             and type(relative := record.relativeCreated) is float
         ):
             return _capture_odd(record, format_exception, relay)
@@ -111,10 +111,14 @@ def capture(
         and exc_info is exc_text is stack_info is None
         and type(record).getMessage is _plain_get_message
     ):
+        length = len(message)
         for value in args:
-            if type(value) not in SCALARS:
+            if (kind := type(value)) is str:
+                length += len(value)
+            elif kind not in SCALARS:
+                length = TOO_LONG
                 break
-        else:
+        if length <= LIGHT:
             return (
                 name, levelno, levelname, pathname, filename, module, lineno, function,
                 process, process_name, thread, thread_name, task,
@@ -144,7 +148,7 @@ def completed(taken: Iterable[Captured]) -> list[Snapshot]:
     """The snapshots of what `capture` took."""
     snapshots: list[Snapshot] = []
     for each in taken:
-        if len(each) != _PLAIN_LENGTH:
+        if len(each) != PLAIN_LENGTH:
             snapshots.append(each)
             continue
         (

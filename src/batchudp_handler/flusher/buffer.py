@@ -22,6 +22,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeAlias, TypeVar
 
+from batchudp_handler.core.snapshot import LEVELNO, PLAIN_LENGTH
+from batchudp_handler.core.weight import LIGHT, text_bytes
 from batchudp_handler.flusher.tally import Tally
 
 if TYPE_CHECKING:
@@ -33,17 +35,13 @@ __all__ = ["FLAT_SIZE", "NEVER", "Buffer", "View"]
 
 NEVER = 2**63 - 1
 """As a number of records: never reached. As a level: above all."""
-LEVELNO = 1
-"""Where what is captured of a record holds its level number, an exact int."""
 CAUSES = ("buffer_full", "capacity_bytes", "self_log", "relay", "record_error")
 """Why a record that came in is not queued; see `docs/reference/counters.md`."""
-PLAIN_LENGTH = 18
-"""Values of what is captured of a plain record, whose texts are short."""
 RESERVE = 5
 """With a protected level, one fifth of the capacity is kept for the records that have it."""
-FLAT_SIZE = 256
-"""Bytes that a record is charged whose texts are not longer together. The caller need not weigh
-it, nor anyone else; what its other attributes take is bounded by the number of records."""
+FLAT_SIZE = LIGHT
+"""Bytes that a record is charged whose texts are not longer together. Nobody need weigh it; what
+its other attributes take is bounded by the number of records."""
 CROWDED = 4
 """Long texts that take a quarter of the bytes leave without waiting for company."""
 HEADROOM = 16
@@ -81,10 +79,6 @@ def _refuse_to_wait(has_room: Callable[[], bool]) -> bool:
     return has_room()
 
 
-def _weigh_nothing(_taken: Captured) -> int:
-    return 0
-
-
 class Buffer(Generic[Books]):
     """A bounded queue of snapshots with one reader.
 
@@ -96,7 +90,6 @@ class Buffer(Generic[Books]):
         flush_level: A record at or above it asks for an immediate flush.
         protect_level: Records below it leave one fifth of the capacity free, and never push
             out a record at or above it.
-        weigh: Bytes of a snapshot's texts; not asked about a plain one, which has short ones only.
         wait_for_room: For ``"block"``: gets a question "is there room?", waits until the answer
             is yes or its patience ends, and returns the last answer.
     """
@@ -117,7 +110,6 @@ class Buffer(Generic[Books]):
         "_unreserved",
         "_version",
         "_wait_for_room",
-        "_weigh",
         "drained",
         "flush_level",
         "muted_thread",
@@ -134,13 +126,11 @@ class Buffer(Generic[Books]):
         capacity_bytes: int = NEVER,
         flush_level: int | None = None,
         protect_level: int | None = None,
-        weigh: Callable[[Captured], int] = _weigh_nothing,
         wait_for_room: WaitForRoom = _refuse_to_wait,
     ) -> None:
         self._items: deque[Captured | Heavy] = deque()
         self._tallies = {cause: Tally() for cause in CAUSES}
         self._bytes = Tally()  # of the heavy ones that wait
-        self._weigh = weigh
         self._wait_for_room = wait_for_room
         self._books = books
         self._version = 0
@@ -194,7 +184,7 @@ class Buffer(Generic[Books]):
     def append(self, snapshot: Captured, levelno: int) -> bool:
         """Queue a snapshot; True when the caller is the one who must wake the owner."""
         items = self._items
-        if len(snapshot) != PLAIN_LENGTH and (size := self._weigh(snapshot)) > FLAT_SIZE:
+        if len(snapshot) != PLAIN_LENGTH and (size := text_bytes(snapshot)) > FLAT_SIZE:
             return self._append_heavy(Heavy(snapshot, size), levelno)
         if len(items) >= self._unreserved and not self._has_room(levelno, FLAT_SIZE):
             return False
@@ -267,7 +257,7 @@ class Buffer(Generic[Books]):
     @property
     def is_crowded(self) -> bool:
         """Whether the waiting texts should leave for their size."""
-        return self._bytes.add_up() * CROWDED >= self._capacity_bytes
+        return self._bytes.estimate() * CROWDED >= self._capacity_bytes
 
     @property
     def lost(self) -> int:
@@ -293,7 +283,7 @@ class Buffer(Generic[Books]):
     @property
     def scarce(self) -> str:
         """Which limit is nearer: the cause under which records are dropped for room."""
-        free = self._capacity_bytes - self._held_bytes - self._bytes.add_up()
+        free = self._capacity_bytes - self._held_bytes - self._bytes.estimate()
         is_full = self._capacity - self._held - self._reserve <= free // FLAT_SIZE
         return "buffer_full" if is_full else "capacity_bytes"
 
@@ -327,7 +317,7 @@ class Buffer(Generic[Books]):
 
     def _set_limit(self) -> None:
         """Note up to how many waiting records nobody need look closely; for the owner only."""
-        free = self._capacity_bytes - self._held_bytes - self._bytes.add_up()
+        free = self._capacity_bytes - self._held_bytes - self._bytes.estimate()
         self._unreserved = min(self._capacity - self._held - self._reserve, free // FLAT_SIZE)
 
     def _lack(self, size: int, *, is_protected: bool) -> str | None:
@@ -336,7 +326,7 @@ class Buffer(Generic[Books]):
         waiting = len(self._items)
         if waiting >= limit:
             return "buffer_full"
-        free = self._capacity_bytes - self._held_bytes - self._bytes.add_up()
+        free = self._capacity_bytes - self._held_bytes - self._bytes.estimate()
         return "capacity_bytes" if waiting * FLAT_SIZE + size > free else None
 
     def _has_room(self, levelno: int, size: int) -> bool:

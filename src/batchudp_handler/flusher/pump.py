@@ -39,7 +39,8 @@ SILENCE = 1.0
 """Seconds after which it is worth a word that a receiver has not answered."""
 
 BYTES_AT_ONCE = 1 << 20
-"""Long texts that are taken from the buffer at a time, where they are charged."""
+"""Long texts that are taken from the buffer at a time; while they are encoded, nobody charges
+for them."""
 
 UNKNOWN_PATH_SIZE = 1432
 """Bytes that a path is trusted with where the system does not tell its size."""
@@ -255,11 +256,14 @@ class Pump:
             if self._owed_since is None:
                 self._owed_since = self._clock()
                 self.batch_size.add(self._owed)
-            batch = self.buffer.drain(min(self._owed, wanted), BYTES_AT_ONCE)
+            count = min(self._owed, wanted)
+            batch = self.buffer.drain(count, BYTES_AT_ONCE)
             # callers may have dropped what was owed
             self._owed = self._owed - len(batch) if batch else 0
+            # long texts leave before more of them are taken
+            is_part = bool(self._owed) and len(batch) == count
             try:
-                sender.send_batch(batch, now, self._wall(), has_more_to_come=bool(self._owed))
+                sender.send_batch(batch, now, self._wall(), has_more_to_come=is_part)
             except Exception:
                 self.count_dropped("internal_error", len(batch))
                 raise

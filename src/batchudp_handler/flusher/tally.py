@@ -33,16 +33,20 @@ class Tally:
         """Add a number, which may be negative; never waits."""
         self._additions.append(amount)
         if len(self._additions) > GATHERED:
-            self.add_up()
+            self.estimate()
 
-    def add_up(self) -> int:
-        """Add up what has gathered, unless somebody else does just now; the sum so far."""
+    def estimate(self) -> int:
+        """The sum; not exact to the last addition while somebody else adds up. Never waits."""
         if self._lock.acquire(blocking=False):
             try:
                 self._add_up()
+                return self._sum
             finally:
                 self._lock.release()
-        return self._sum
+        try:
+            return self._sum + sum(self._additions.copy())
+        except RuntimeError:  # one more came while it was copied
+            return self._sum
 
     @property
     def value(self) -> int:

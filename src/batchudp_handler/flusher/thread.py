@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from batchudp_handler.core.sender import SenderProtocol, SenderSettings
 from batchudp_handler.core.triggers import Schedule, Trigger
 from batchudp_handler.flusher.books import EMPTY, Books
-from batchudp_handler.flusher.buffer import Buffer
+from batchudp_handler.flusher.buffer import FLAT_SIZE, Buffer
 from batchudp_handler.flusher.ledger import Ledger
 from batchudp_handler.flusher.note import LossNote, write_note
 from batchudp_handler.flusher.pump import Pump
@@ -53,6 +53,8 @@ LATE_PASSES = 100
 """How often one late caller may send what others leave to it."""
 FIRST_START_DELAY, LAST_START_DELAY = 0.1, 2.0
 """Seconds between attempts to start the thread when the system has none left: doubled."""
+ADOPTED_SHARE = 64
+"""Each adopted stream may have so small a part of the bytes in memory; the rest stays on disk."""
 CHANGE_PATIENCE = 1.0
 """Seconds that `reconfigure` waits for the thread to use the new settings."""
 
@@ -68,6 +70,7 @@ class FlusherSettings:
     flush_interval: float
     flush_level: int | None
     capacity: int
+    capacity_bytes: int
     overflow: str
     overflow_timeout: float | None
     protect_level: int | None
@@ -75,6 +78,11 @@ class FlusherSettings:
     resolve_interval: float | None
     shutdown_timeout: float
     spool_directory: str | None = None
+
+    @property
+    def most_records(self) -> int:
+        """Records that may wait, however short their texts are."""
+        return max(1, min(self.capacity, self.capacity_bytes // FLAT_SIZE))
 
 
 class Flusher:
@@ -100,6 +108,7 @@ class Flusher:
             settings.capacity,
             settings.overflow,
             books=EMPTY,
+            capacity_bytes=settings.capacity_bytes,
             flush_level=settings.flush_level,
             protect_level=settings.protect_level,
             wait_for_room=self._wait_for_room,
@@ -425,6 +434,7 @@ class Flusher:
             self.buffer.configure(
                 settings.capacity,
                 settings.overflow,
+                capacity_bytes=settings.capacity_bytes,
                 flush_level=settings.flush_level,
                 protect_level=settings.protect_level,
             )
@@ -435,7 +445,7 @@ class Flusher:
     def _change_pump(
         self, pump: Pump, old: FlusherSettings, new: FlusherSettings, now: float
     ) -> None:
-        pump.schedule.configure(new.batch_size, new.flush_interval, new.capacity)
+        pump.schedule.configure(new.batch_size, new.flush_interval, new.most_records)
         pump.use_path(fit=new.fit_path)
         pump.sender.reconfigure(new.sender, now)
         if _target(old) != _target(new):
@@ -553,7 +563,11 @@ class Flusher:
 
         def make_sender(stream_id: int) -> SenderProtocol:
             # with the size of the path, which is known by now
-            settings = replace(self.settings.sender, max_datagram_size=sender.max_datagram_size)
+            settings = replace(
+                self.settings.sender,
+                max_datagram_size=sender.max_datagram_size,
+                max_retained_bytes=self.settings.capacity_bytes // ADOPTED_SHARE,
+            )
             return self._make_sender(settings, stream_id)
 
         return _spooling()(self.settings.spool_directory, sender, make_sender)
@@ -574,7 +588,7 @@ class Flusher:
         own = self.settings
         return Pump(
             self.buffer,
-            Schedule(own.batch_size, own.flush_interval, own.capacity),
+            Schedule(own.batch_size, own.flush_interval, own.most_records),
             sender,
             transport,
             acknowledged=own.sender.acknowledged,
