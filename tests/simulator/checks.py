@@ -46,6 +46,7 @@ def check_sender(node: Node) -> None:
         + counters.unconfirmed
         + sum(counters.dropped.values())
     )
+    assert not node.sender.meets_two_receivers, "there is one receiver at a time"
     held = node.sender.pending_records + node.sender.retained_records + node.sender.spooled_records
     assert held == 0, f"sender {node.index} still holds {held} records"
     assert settled == len(node.accepted), f"S: sender {node.index} accounts for {settled}"

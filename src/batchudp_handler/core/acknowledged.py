@@ -23,6 +23,7 @@ from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from batchudp_handler.core.alternation import Alternation
 from batchudp_handler.core.errors import DecodeError, Reason
 from batchudp_handler.core.outbox import Outbox
 from batchudp_handler.core.path import Path
@@ -98,6 +99,7 @@ class AcknowledgedDelivery:
         self._counters = counters
         self._random = random
         self._peer = Peer()
+        self.alternation = Alternation()
         self._sync = SyncSchedule(random)
         self._path = Path(counters, max_datagram_size)
         self._timer = self._path.timer
@@ -419,6 +421,9 @@ class AcknowledgedDelivery:
         except DecodeError as error:
             self._counters.ignore(error.reason)
             return
+        self.alternation.on_answer(ack.receiver_epoch, now)
+        if self.alternation.is_suspected:
+            self._sync.by(now + 1.0)  # from it the receivers learn that they are several
         if self.state in (State.IDLE, State.CLOSED):
             self._counters.ignore(Reason.STALE)
         elif ack.cookie is not None:

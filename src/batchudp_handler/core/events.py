@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Address",
+    "AddressShared",
     "BatchReceived",
     "DatagramsRefused",
     "Event",
@@ -71,6 +72,14 @@ class DatagramsRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class AddressShared:
+    """Another receiver seems to get a share of what is sent to this one."""
+
+    address: Address
+    """Of the sender that shows it."""
+
+
+@dataclass(frozen=True, slots=True)
 class StreamStarted:
     """The first accepted datagram of a stream that was not known."""
 
@@ -96,5 +105,11 @@ class StreamEnded:
 
 
 Event = (
-    BatchReceived | DatagramsRefused | RecordsLost | SenderDropped | StreamStarted | StreamEnded
+    AddressShared
+    | BatchReceived
+    | DatagramsRefused
+    | RecordsLost
+    | SenderDropped
+    | StreamStarted
+    | StreamEnded
 )

@@ -28,6 +28,7 @@ from batchudp_handler.core.census import Census, Progress
 from batchudp_handler.core.cookies import ChallengeLimiter, ChallengeLimits, CookieMaker
 from batchudp_handler.core.errors import ConfigError, DecodeError, Reason
 from batchudp_handler.core.events import (
+    AddressShared,
     BatchReceived,
     DatagramsRefused,
     Event,
@@ -39,8 +40,10 @@ from batchudp_handler.core.events import (
 from batchudp_handler.core.reassembly import Budget, ReassemblyLimits
 from batchudp_handler.core.receive_stream import Arrival, Shared, Stream
 from batchudp_handler.core.refusals import Refusals
+from batchudp_handler.core.shared_address import LEFT_FOR_ANOTHER, SharedAddress
 from batchudp_handler.core.stream_table import PROTECTED_SECONDS, StreamTable
 from batchudp_handler.core.wire import (
+    NO_COOKIE,
     Ack,
     Baseline,
     DatagramType,
@@ -143,6 +146,7 @@ class ReceiverProtocol:
         self._sources = SourceLimiter(rate, settings.source_burst) if rate is not None else None
         self._cookies = CookieMaker(secret)
         self._challenge_limiter = ChallengeLimiter(settings.challenge_limits, now)
+        self._sharing = SharedAddress()
         self._streams = StreamTable(settings.max_streams, settings.remembered_streams, secret, now)
         limits = settings.reassembly
         self._shared = Shared(limits, Budget(limits.total_bytes), Budget(GAP_LIMIT))
@@ -397,6 +401,8 @@ class ReceiverProtocol:
             # in order and whole, deadlines can only have moved away
             if header.seq != expected or header.frag_count > 1:
                 self._reschedule(stream)
+        if header.seq != expected and self._sharing.on_gap(header.stream_id, header.seq, expected):
+            self._events.append(AddressShared(address))
         if arrival is not None:
             self._deliver(stream, header, arrival, address)
 
@@ -475,6 +481,8 @@ class ReceiverProtocol:
         if stream is not None:
             stream.check_belongs(header, acknowledged=True)
         if stream is None or stream.address != address:
+            if stream is None:
+                self._note_foreign(header.stream_id, address)
             self._challenge(header.stream_id, size, address, seal)
             return
         self._touch(stream, size)
@@ -499,6 +507,7 @@ class ReceiverProtocol:
         is_old = stream is not None and header.seq <= stream.sync_counter
         if is_old and not sync.resumed:
             raise DecodeError(Reason.REPLAYED, "SYNC")
+        self._look_for_sharing(header.stream_id, sync, address, is_known=stream is not None)
         if stream is None or is_old or stream.address != address:
             if not self._cookies.is_good(sync.cookie, address, header.stream_id, self._now):
                 self._challenge(header.stream_id, 128, address, seal)
@@ -509,6 +518,23 @@ class ReceiverProtocol:
                 return
         self._due[stream.stream_id] = self._touched[stream.stream_id] = stream
         self._apply_sync(stream, header, sync)
+
+    def _look_for_sharing(
+        self, stream_id: int, sync: Sync, address: Address, *, is_known: bool
+    ) -> None:
+        """Whether the sender speaks with another receiver, too."""
+        if sync.receiver_epoch == self._epoch:
+            self._sharing.on_own(stream_id)
+        elif is_known and sync.receiver_epoch:
+            self._note_foreign(stream_id, address, LEFT_FOR_ANOTHER)
+        elif sync.cookie != NO_COOKIE and not self._cookies.is_good(
+            sync.cookie, address, stream_id, self._now
+        ):
+            self._note_foreign(stream_id, address)
+
+    def _note_foreign(self, stream_id: int, address: Address, weight: int = 1) -> None:
+        if self._sharing.on_foreign(stream_id, self._now, weight):
+            self._events.append(AddressShared(address))
 
     def _prove(
         self, stream: Stream | None, header: Header, sync: Sync, address: Address, seal: Seal

@@ -362,6 +362,16 @@ class SenderProtocol:
         return self._delivery.wants_new_socket
 
     @property
+    def alternations(self) -> int:
+        """How often a receiver answered after another one had, although that one lives."""
+        return 0 if self._acknowledged is None else self._acknowledged.alternation.count
+
+    @property
+    def meets_two_receivers(self) -> bool:
+        """Say whether two receivers share what is sent to one address (acknowledged)."""
+        return self._acknowledged is not None and self._acknowledged.alternation.is_suspected
+
+    @property
     def finds_no_place(self) -> bool:
         """Whether the receiver answers that it follows as many senders as it can."""
         return self._acknowledged is not None and self._acknowledged.finds_no_place

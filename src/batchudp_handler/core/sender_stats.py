@@ -156,6 +156,9 @@ class SenderStats:
     """The most copies that restarts of the receiver can have caused."""
     resealed: int = 0
     """Records sealed again for a smaller path."""
+    alternations: int = 0
+    """How often a receiver answered after another one had. A few at a restart; when they go on,
+    two receivers stand behind one address, and nothing can be confirmed."""
 
     uptime: float = 0.0
     """Seconds since the handler was made."""

@@ -161,6 +161,7 @@ def _machine(pump: Pump) -> dict[str, object]:
     sender = pump.sender
     return {
         "rtt": sender.rtt,
+        "alternations": sender.alternations,
         "in_flight": sender.bytes_in_flight,
         "congestion_window": sender.congestion_window,
         "stream_id": sender.stream_id,

@@ -32,6 +32,11 @@ __all__ = ["Pump"]
 BLOCKED_PATIENCE = 1.0
 """Seconds that a full socket may take to become writable before that counts as a failure."""
 
+TWO_RECEIVERS = (
+    "two receivers answer at this address by turns, so that nothing can be confirmed: run one for "
+    "a port (more processes: batchudp-receive --workers), or have the balancer keep each sender "
+    "with one"
+)
 NO_PLACE = (
     "the receiver follows as many senders as it can (max_streams) and has no place for this one"
 )
@@ -377,6 +382,8 @@ class Pump:
             return words
         if self.sender.finds_no_place:
             return NO_PLACE
+        if self.sender.meets_two_receivers:
+            return TWO_RECEIVERS
         since = self.sender.unanswered_since
         if since is None or now - since < SILENCE or self._was_settled:
             return ""

@@ -21,13 +21,14 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from batchudp_handler.core.places import place_text
 from batchudp_handler.core.sender import SenderProtocol, SenderSettings
 from batchudp_handler.core.triggers import Schedule, Trigger
 from batchudp_handler.flusher.books import EMPTY, Books
 from batchudp_handler.flusher.buffer import FLAT_SIZE, Buffer
 from batchudp_handler.flusher.ledger import Ledger
 from batchudp_handler.flusher.note import LossNote, write_note
-from batchudp_handler.flusher.pump import Pump
+from batchudp_handler.flusher.pump import TWO_RECEIVERS, Pump
 from batchudp_handler.flusher.requests import Request, WaitingRoom
 from batchudp_handler.transport import UDPTransport, is_out_of_threads
 
@@ -137,6 +138,7 @@ class Flusher:
         self._thread_ident = 0
         self._out_of_patience_at = float("-inf")
         self._owner_gone: object = None
+        self._has_told_two = False
 
     def close_after(self, user: object) -> None:
         """Send what waits and end the thread when `user` is collected without having closed."""
@@ -370,6 +372,7 @@ class Flusher:
         self._begin_requests(pump, now)
         pump.turn(now)
         self._finish_requests(pump, self._clock())
+        self._tell_two_receivers(pump)
         lost = self._ledger.lost(self.buffer)
         # `is_alive` last: gevent's patch makes it take locks, which is no good on this thread
         if (
@@ -378,6 +381,16 @@ class Flusher:
             and threading.main_thread().is_alive()
         ):
             self._note.tell(lost, now)  # otherwise `close` tells, once, what all was lost
+
+    def _tell_two_receivers(self, pump: Pump) -> None:
+        """At once, and once: nothing is lost yet, and nothing will be confirmed."""
+        if (
+            pump.sender.meets_two_receivers
+            and not self._has_told_two
+            and threading.main_thread().is_alive()
+        ):
+            self._has_told_two = True
+            write_note(f"{place_text(self.settings.host, self.settings.port)}: {TWO_RECEIVERS}")
 
     def _begin_requests(self, pump: Pump, now: float) -> None:
         if self._close_request is not None:

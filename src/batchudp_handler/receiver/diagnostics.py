@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from batchudp_handler.core.admission import source_of
 from batchudp_handler.core.errors import explained
 from batchudp_handler.core.events import (
+    AddressShared,
     DatagramsRefused,
     RecordsLost,
     SenderDropped,
@@ -63,6 +64,12 @@ UNHANDLED = (
 )
 
 
+SHARED = (
+    "another receiver gets a share of what is sent here (%d signs%s): run one receiver for a port "
+    "(more processes: batchudp-receive --workers), or have the balancer keep each sender with one"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class ReceiveFailed:
     """The socket reported an error, or the loop met a mistake of ours."""
@@ -103,6 +110,7 @@ class Diagnostics:
             "sender_dropped": _Pending("%d records dropped by their senders%s"),
             "kernel": _Pending("%d datagrams dropped by the kernel's receive buffer%s"),
             "receive": _Pending("receiving failed %d times%s"),
+            "shared": _Pending(SHARED),
             "engine": _Pending("the engine did not take a batch %d times%s"),
         }
     )
@@ -119,6 +127,8 @@ class Diagnostics:
         elif isinstance(event, SenderDropped):
             text = f", latest by {address_text(event.address)}"
             self._add("sender_dropped", event.records, text)
+        elif isinstance(event, AddressShared):
+            self._add("shared", 1, f", latest by {address_text(event.address)}")
         elif isinstance(event, DatagramsRefused):
             self._refused.append(event.report)
         elif isinstance(event, StreamEnded):
