@@ -51,13 +51,14 @@ LIBRARY = frozenset({"", "core", "config", "settings", "handler", "receiver", "s
 MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "core": frozenset(),
     "waits": frozenset(),
+    "unix_paths": frozenset(),
     # settings
     "settings": frozenset({"core"}),
     "config": frozenset({"core", "settings"}),
     # the sending shell
     "fork": frozenset(),
     "signals": frozenset({"fork"}),
-    "transport": frozenset({"core", "waits"}),
+    "transport": frozenset({"core", "waits", "unix_paths"}),
     "spool": frozenset({"core"}),
     "flusher": frozenset({"core", "transport", "spool", "waits"}),
     "handler": frozenset(
@@ -68,11 +69,11 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     ),
     # the receiving shell
     "keys": frozenset({"core"}),
-    "receiver": frozenset({"core", "config", "settings", "keys", "waits"}),
+    "receiver": frozenset({"core", "config", "settings", "keys", "waits", "unix_paths"}),
     # the ways past one machine
     "engines": frozenset({"core", "config", "receiver", "waits"}),
     # what an operator looks through
-    "control": frozenset({"core", "receiver", "console", "waits"}),
+    "control": frozenset({"core", "receiver", "console", "waits", "unix_paths"}),
     # datagrams for people to read
     "decode": frozenset({"core", "console"}),
     # what people start
@@ -86,7 +87,7 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
 
 KNOWN_TO_BOTH = frozenset(
     {
-        *("errors", "limits", "stats", "wire", "auth"),
+        *("errors", "limits", "stats", "wire", "auth", "reply_names"),
         *("batch", "codec", "compact", "portable", "compression", "json_text"),
         *("snapshot", "record_names", "plain", "template", "safe", "paths"),
     }
@@ -94,7 +95,7 @@ KNOWN_TO_BOTH = frozenset(
 """What the sending and the receiving machine share: the wire, and what a record is."""
 
 ONLY_IN: Mapping[str, frozenset[str]] = {
-    "socket": frozenset({"transport", "receiver", "control", "testing", "cli"}),
+    "socket": frozenset({"transport", "receiver", "control", "testing", "cli", "unix_paths"}),
     "selectors": frozenset({"transport", "receiver", "control", "testing"}),
     "threading": frozenset(
         {"flusher", "handler", "receiver", "engines", "control", "testing", "cli", "waits"}

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from tests.network.support import Network
+
 RECEIVE = (sys.executable, "-m", "batchudp_handler")
 
 
@@ -72,6 +74,144 @@ def test_a_unix_receiver_that_restarts(
         row = settle(f"unix receiver restarts, {delivery}", calls, messages)
         handler.close()
     assert (row.lost, row.duplicated) == (0, 0)
+
+
+# --- who can be answered -----------------------------------------------------------------------
+
+SENDER = """
+import json, logging, sys
+from batchudp_handler import BatchUDPHandler
+from batchudp_handler.transport import reply_name
+
+reply_name.HAS_ABSTRACT_NAMES = sys.argv[2] == "True"
+handler = BatchUDPHandler(sys.argv[1], delivery="acknowledged", shutdown_timeout=20)
+log = logging.getLogger("elsewhere")
+log.propagate = False
+log.addHandler(handler)
+for number in range(50):
+    log.warning("n %d", number)
+print(handler.flush(float(sys.argv[3])))
+if sys.argv[4:]:
+    print(*sorted(handler.stats().send_errors), handler.stats().last_error, sep="; ")
+    handler.reconfigure(shutdown_timeout=0.1)
+handler.close()
+"""
+
+
+def run_elsewhere(
+    namespace: str | None, host: str, *arguments: object
+) -> subprocess.CompletedProcess[str]:
+    """A sender in a network namespace of its own, as in another container."""
+    command = [] if namespace is None else ["ip", "netns", "exec", namespace]
+    return subprocess.run(
+        [*command, sys.executable, "-c", SENDER, host, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+def reply_paths(folder: Path) -> list[str]:
+    return [name for name in os.listdir(folder) if name.startswith(".batchudp-")]
+
+
+def test_a_sender_in_another_network_namespace_is_answered(
+    network: Network, tmp_path: Path
+) -> None:
+    """It cannot be under an abstract name, and is beside the receiver's socket."""
+    with Far(f"unix://{tmp_path}/log.sock") as far:
+        done = run_elsewhere(network.near, f"unix://{tmp_path}/log.sock", True, 20)
+        assert (done.stdout, done.stderr) == ("True\n", "")
+        assert sorted(far.messages) == sorted(f"n {number}" for number in range(50))
+        assert reply_paths(tmp_path) == []
+
+
+def test_the_directory_has_another_name_for_the_sender(network: Network, tmp_path: Path) -> None:
+    """As a volume has that is mounted elsewhere in each container."""
+    inside, outside = tmp_path / "inside", tmp_path / "outside"
+    inside.mkdir()
+    outside.mkdir()
+    with Far(f"unix://{inside}/log.sock") as far:
+        mount = f'mount --bind {inside} {outside} && mount -t tmpfs none {inside} && exec "$@"'
+        command = ["unshare", "--mount", "sh", "-c", mount, "sh", "ip", "netns", "exec"]
+        arguments = [f"unix://{outside}/log.sock", "True", "20"]
+        done = subprocess.run(
+            [*command, network.near, sys.executable, "-c", SENDER, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert (done.stdout, done.stderr) == ("True\n", "")
+        assert len(far.messages) == 50
+
+
+def test_where_there_are_no_abstract_names(tmp_path: Path) -> None:
+    """As on macOS: the path serves from the start, and goes with the handler."""
+    with Far(f"unix://{tmp_path}/log.sock") as far:
+        done = run_elsewhere(None, f"unix://{tmp_path}/log.sock", False, 20)
+        assert (done.stdout, done.stderr) == ("True\n", "")
+        assert len(far.messages) == 50
+        assert reply_paths(tmp_path) == []
+
+
+@pytest.mark.parametrize("is_elsewhere", [True, False])
+def test_nobody_can_be_answered(
+    request: pytest.FixtureRequest, tmp_path: Path, is_elsewhere: bool
+) -> None:
+    """Neither way is there, as the path would be too long: the sender says what is wrong."""
+    namespace = request.getfixturevalue("network").near if is_elsewhere else None
+    folder = tmp_path / ("x" * max(95 - len(f"{tmp_path}/"), 1))
+    folder.mkdir()
+    with Far(f"unix://{folder}/l"):
+        done = run_elsewhere(namespace, f"unix://{folder}/l", is_elsewhere, 2, "tell")
+    is_answered, told = done.stdout.splitlines()
+    assert is_answered == "False"
+    assert "no_reply_path" in told
+    assert "no socket for them can be made beside its own" in told
+    assert "50 records" in done.stderr
+
+
+def test_sockets_of_killed_senders_are_removed_by_the_next(tmp_path: Path) -> None:
+    """Those that live, files of that name and other files stay."""
+    dead, alive = (f"{tmp_path}/.batchudp-{number:016x}" for number in (1, 2))
+    (tmp_path / f".batchudp-{3:016x}").write_text("precious")
+    (tmp_path / "other.sock").write_text("precious")
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as first,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as second,
+        Far(f"unix://{tmp_path}/log.sock"),
+    ):
+        first.bind(dead)
+        first.close()
+        second.bind(alive)
+        assert run_elsewhere(None, f"unix://{tmp_path}/log.sock", False, 20).stdout == "True\n"
+        left = {f".batchudp-{number:016x}" for number in (2, 3)}
+        assert set(reply_paths(tmp_path)) == left
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_the_path_of_the_parent_outlives_its_child(
+    calls: Calls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The child closes what it inherited, and removes nothing."""
+    monkeypatch.setattr("batchudp_handler.transport.reply_name.HAS_ABSTRACT_NAMES", False)
+    with Far(f"unix://{tmp_path}/log.sock"):
+        handler = attach(calls, f"unix://{tmp_path}/log.sock", delivery="acknowledged")
+        calls.log(5)
+        assert handler.flush(PATIENCE)
+        before = reply_paths(tmp_path)
+        child = os.fork()
+        if not child:
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        assert reply_paths(tmp_path) == before != []
+        calls.log(5)
+        assert handler.flush(PATIENCE)
+        handler.close()
+        assert reply_paths(tmp_path) == []
 
 
 # --- activation --------------------------------------------------------------------------------

@@ -14,11 +14,9 @@ for who asks for `health`; what one of them does not read in time is left out an
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import socket
-import stat
 import time
 from typing import TYPE_CHECKING
 
@@ -26,6 +24,7 @@ from batchudp_handler.console import JSONFormatter
 from batchudp_handler.control.door import BACKLOG, LONGEST_REQUEST, REQUEST_SECONDS, Client, Door
 from batchudp_handler.control.tap import RecordFilter
 from batchudp_handler.receiver.guard import Guard, Loop, Seam
+from batchudp_handler.unix_paths import identity_of, remove_dead, remove_own
 
 if TYPE_CHECKING:
     import logging
@@ -96,9 +95,7 @@ class ControlServer:
     def close(self) -> None:
         """Let all clients go, and remove the socket."""
         self._door.close()
-        if _inode(self.path) == self._inode:
-            with contextlib.suppress(OSError):
-                os.unlink(self.path)
+        remove_own(self.path, self._inode)
 
     # --- requests ------------------------------------------------------------------------------
 
@@ -209,7 +206,7 @@ def _line(value: object) -> bytes:
 
 
 def _listen(path: str) -> tuple[socket.socket, tuple[int, int] | None]:
-    _remove_dead(path)
+    remove_dead(path, socket.SOCK_STREAM)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         os.fchmod(listener.fileno(), 0o600)  # on Linux the path gets it with bind, without a gap
@@ -219,29 +216,4 @@ def _listen(path: str) -> tuple[socket.socket, tuple[int, int] | None]:
     except BaseException:
         listener.close()
         raise
-    return listener, _inode(path)
-
-
-def _remove_dead(path: str) -> None:
-    """Remove the socket of a receiver that died; one that lives keeps it, and so does a file."""
-    try:
-        if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            return  # bind says that the address is in use
-    except OSError:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1.0)
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            os.unlink(path)
-        except OSError:
-            return
-
-
-def _inode(path: str) -> tuple[int, int] | None:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
+    return listener, identity_of(path)

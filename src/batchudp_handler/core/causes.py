@@ -120,6 +120,11 @@ class SendTrouble(_Named):
     ALL_DESCRIPTORS = ("ENFILE", "The system has no file descriptor left.")
     TAKEN = ("EBADF", "Somebody closed the socket's descriptor; a new one takes its place.")
     NO_DATAGRAMS = ("EPROTOTYPE", "The path is a socket of another kind.")
+    NO_REPLY_PATH = (
+        "no_reply_path",
+        "The receiver's answers do not arrive, and no socket for them can be made beside its own.",
+        "in another container than the receiver: a directory that this process may write to",
+    )
     THREADS = ("thread_not_started", "The system has no thread left; it is tried again.")
     FOREIGN = (
         "spool_foreign_file",

@@ -318,6 +318,8 @@ class Pump:
             else:
                 self._blocked_since = None
                 sender.on_datagram_sent(now)
+                if self._acknowledged:
+                    self.transport.expect_answer(now)
             finally:
                 self.buffer.muted_thread = 0
 

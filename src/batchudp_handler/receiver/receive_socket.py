@@ -15,10 +15,11 @@ import errno
 import os
 import select
 import socket
-import stat
 import struct
 from typing import TYPE_CHECKING
 
+from batchudp_handler.core.reply_names import beside
+from batchudp_handler.unix_paths import identity_of, remove_dead, remove_own
 from batchudp_handler.waits import milliseconds
 
 if TYPE_CHECKING:
@@ -79,12 +80,12 @@ class ReceiveSocket:
         return bound
 
     def _bound_to_path(self, path: str) -> socket.socket:
-        _remove_stale_socket(path)
+        remove_dead(path, socket.SOCK_DGRAM)
         bound = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         with _closed_on_error(bound):
             bound.bind(path)
         self._unix_path = path
-        self._inode = _inode(path)
+        self._inode = identity_of(path)
         return bound
 
     def _receiver(self) -> Callable[[int], tuple[bytes, object]]:
@@ -159,6 +160,8 @@ class ReceiveSocket:
         """Try to send a reply; whoever waits for it asks again when it was lost."""
         if not address:
             return False  # a unix socket without a name cannot be answered
+        if isinstance(address, str):
+            address = beside(os.fsdecode(self._socket.getsockname()), address)
         try:
             self._socket.sendto(data, address)
         except OSError:
@@ -171,9 +174,8 @@ class ReceiveSocket:
             return
         self._overflow_count = self.kernel_drops()
         self._is_closed = True
-        if self._unix_path is not None and _inode(self._unix_path) == self._inode:
-            with contextlib.suppress(OSError):
-                os.unlink(self._unix_path)
+        if self._unix_path is not None:
+            remove_own(self._unix_path, self._inode)
         for each in (self._socket, self._woken, self._waker):
             each.close()
 
@@ -241,28 +243,6 @@ def _drops_from_meminfo(sock: socket.socket) -> int | None:
         return int(SK_MEMINFO.unpack(answer)[SK_MEMINFO_DROPS])
     except (OSError, struct.error):
         return None
-
-
-def _remove_stale_socket(path: str) -> None:
-    """Remove the path of a receiver that died; one that lives keeps it, and so does a file."""
-    try:
-        if not stat.S_ISSOCK(os.stat(path).st_mode):
-            return  # bind says that the address is in use
-    except OSError:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            os.unlink(path)
-
-
-def _inode(path: str) -> tuple[int, int] | None:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 from batchudp_handler.core.retry import SendFailure
 from batchudp_handler.transport.owned import OwnedSocket
+from batchudp_handler.transport.reply_name import ReplyName
 from batchudp_handler.transport.resolver import Address, Resolver, RunAside, SocketAddress
 from batchudp_handler.transport.wakeup import Wakeup
 from batchudp_handler.waits import clamped, milliseconds
@@ -107,6 +108,7 @@ class UDPTransport:
         self._addresses: list[Address] = []
         self._place = 0
         self._family = 0
+        self._reply_name: ReplyName | None = None
         self._is_refused = False
         self._resolved_at = self._resolve_at = self._retry_at = float("-inf")
         self._retry_delay = FIRST_RETRY
@@ -138,6 +140,8 @@ class UDPTransport:
         if is_due and not self._resolver.is_busy and now >= self._retry_at:
             self._resolve(now)
         self._take_answer(now)
+        if self._reply_name is not None and self._reply_name.is_to_change(now):
+            self._disconnect()
         if self._owned is None and self._addresses and now >= self._retry_at:
             self._connect(now)
         return self._owned is not None
@@ -202,6 +206,8 @@ class UDPTransport:
         sock = self._make_socket(family, socket.SOCK_DGRAM)
         try:
             self._prepare(sock, family)
+            if family == socket.AF_UNIX:
+                self._name(sock, str(address))
             sock.setblocking(False)
             sock.connect(address)
         except OSError:
@@ -214,12 +220,24 @@ class UDPTransport:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_FLOOR)
         if sys.platform != "linux":
             return
-        if family == socket.AF_UNIX:
-            sock.bind("")  # an abstract name of the kernel's choice: the receiver can answer
-        elif self._fit_path and family == socket.AF_INET:
+        if self._fit_path and family == socket.AF_INET:
             sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, NEVER_FRAGMENT)
-        elif self._fit_path:
+        elif self._fit_path and family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, NEVER_FRAGMENT)
+
+    def _name(self, sock: socket.socket, receiver: str) -> None:
+        """Give a unix socket a name under which it can be answered, if there is one."""
+        if self._reply_name is None:
+            self._reply_name = ReplyName(receiver)
+        error = self._reply_name.bind(sock)
+        if error is not None:
+            self.errors["no_reply_path"] = self.errors.get("no_reply_path", 0) + 1
+            self._last_error = "no_reply_path", error.strerror or str(error)
+
+    def expect_answer(self, now: float) -> None:
+        """Note that what was sent may be answered, and that the answer is missed if it is not."""
+        if self._reply_name is not None:
+            self._reply_name.on_sent(now)
 
     def _postpone(self, now: float) -> None:
         self._retry_at = now + self._retry_delay
@@ -289,6 +307,8 @@ class UDPTransport:
         except OSError:
             return None  # nothing there
         self._last_error = None
+        if self._reply_name is not None:
+            self._reply_name.on_answer()
         return datagram
 
     def path_datagram_size(self) -> int | None:
@@ -337,6 +357,8 @@ class UDPTransport:
         owned, self._owned = self._owned, None
         if owned is not None:
             owned.close()
+        if self._reply_name is not None:
+            self._reply_name.release()
 
     def close(self) -> None:
         """Close what is ours; `open_known` and `send` still work after it, waiting does not."""

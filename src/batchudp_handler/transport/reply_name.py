@@ -1,0 +1,99 @@
+"""The name under which the receiver on a unix socket can answer the sender.
+
+A datagram socket without a name cannot be answered. On Linux the kernel gives an abstract name,
+which costs nothing and goes with the socket. But each network namespace has abstract names of its
+own: a receiver in another container hears the sender and cannot answer. A path reaches everybody
+who has the directory. So the abstract name is tried first, and when nothing comes back, or where
+there are none, a path beside the receiver's socket; then the two in turn, each for longer, until
+an answer comes. A path is not tried first because it leaves a file when the process is killed, and
+needs a directory that the sender may write to.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+
+from batchudp_handler.core.reply_names import is_reply_name, reply_path
+from batchudp_handler.unix_paths import identity_of, remove_dead, remove_own
+
+__all__ = ["ReplyName"]
+
+HAS_ABSTRACT_NAMES = sys.platform == "linux"
+FIRST_PATIENCE, LAST_PATIENCE = 0.15, 10.0
+"""Seconds that an answer may take before another name is tried; doubled."""
+MOST_LOOKED_AT = 1_000
+"""Files beside the receiver's socket that are looked at for what dead senders left."""
+
+
+class ReplyName:
+    """Names one socket after the other, until one is answered.
+
+    Args:
+        receiver: The path of the receiver's socket.
+    """
+
+    def __init__(self, receiver: str) -> None:
+        self._receiver = receiver
+        self._is_path_wanted = not HAS_ABSTRACT_NAMES
+        self._patience = FIRST_PATIENCE
+        self._asked_at: float | None = None
+        self._is_answered = False
+        self._path = ""
+        self._identity: tuple[int, int] | None = None
+        self._pid = 0
+
+    def bind(self, sock: socket.socket) -> OSError | None:
+        """Name a new socket; return why it has no path, if it should have had one."""
+        self._asked_at, self._is_answered = None, False
+        error = self._bind_to_path(sock) if self._is_path_wanted else None
+        if HAS_ABSTRACT_NAMES and not self._path:
+            sock.bind("")
+        return error
+
+    def release(self) -> None:
+        """Remove the path of the socket that is closed now; the child of a fork does not."""
+        if self._path and self._pid == os.getpid():
+            remove_own(self._path, self._identity)
+        self._path = ""
+
+    def on_sent(self, now: float) -> None:
+        """Note that a datagram left that may be answered."""
+        if self._asked_at is None:
+            self._asked_at = now
+
+    def on_answer(self) -> None:
+        """Keep to the present kind of name, for the sockets that follow as well."""
+        self._is_answered = True
+        self._patience = FIRST_PATIENCE
+
+    def is_to_change(self, now: float) -> bool:
+        """Whether another name should be tried; if so, the next `bind` does."""
+        if self._is_answered or self._asked_at is None:
+            return False
+        if now < self._asked_at + self._patience:
+            return False
+        self._patience = min(self._patience * 2, LAST_PATIENCE)
+        self._is_path_wanted = not (self._is_path_wanted and HAS_ABSTRACT_NAMES)
+        return True
+
+    def _bind_to_path(self, sock: socket.socket) -> OSError | None:
+        path = reply_path(self._receiver, int.from_bytes(os.urandom(8)))
+        try:
+            self._remove_dead_ones()
+            sock.bind(path)
+            self._path, self._identity, self._pid = path, identity_of(path), os.getpid()
+            os.chmod(path, 0o666)  # the receiver may run as somebody else
+        except OSError as error:
+            return error
+        return None
+
+    def _remove_dead_ones(self) -> None:
+        directory = os.path.dirname(self._receiver) or "."
+        with os.scandir(directory) as entries:
+            for entry, _ in zip(entries, range(MOST_LOOKED_AT), strict=False):
+                if is_reply_name(entry.name):
+                    with contextlib.suppress(OSError):
+                        remove_dead(os.path.join(directory, entry.name), socket.SOCK_DGRAM)
