@@ -23,6 +23,7 @@ from batchudp_handler.core.stats import ReceiverStats
 from batchudp_handler.engines import source
 from batchudp_handler.receiver.diagnostics import Diagnostics
 from batchudp_handler.receiver.guard import Guard
+from batchudp_handler.receiver.handler_errors import HandlerErrors, configured_handlers
 
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
@@ -81,6 +82,7 @@ class Consumer:
             kernel_drops=lambda: None,
         )
         self._source.deliver = self._worker.put
+        HandlerErrors(self._guard).watch(configured_handlers())
         self._supervision.watch(
             stats=self._stats,
             progress=lambda: (self._source.delivered, 0),

@@ -41,6 +41,9 @@ ACCEPTS_AT_ONCE = 64
 FULL_SECONDS = 0.1
 """Pause when no descriptor is left: who waits stays readable, and must not make the loop spin."""
 
+CLOSE_SECONDS = 1.0
+"""What an answer that is being made may delay the end."""
+
 _NEVER = float("inf")
 
 
@@ -123,7 +126,9 @@ class Door:
         self._is_closing = True
         self.wake()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(CLOSE_SECONDS)
+            if self._thread.is_alive():
+                return  # held up by code of the program; it ends with the process
         for client in list(self._clients.values()):
             self.let_go(client)
         for each in (self._listener, self._selector, self._woken, self._waker):

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["READER", "WORKER", "Pulse"]
 
 READER, WORKER = "reader", "worker"
+STOP_SECONDS = 1.0
+"""What a question that is being asked may delay the end."""
 
 
 class Pulse:
@@ -59,7 +61,7 @@ class Pulse:
         """Ask no more."""
         self._has_ended.set()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(STOP_SECONDS)
 
     def silence(self) -> dict[str, float]:
         """By loop: seconds since it answered last; 0 for one that owes no answer."""

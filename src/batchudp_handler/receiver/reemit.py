@@ -67,6 +67,8 @@ class _Route(NamedTuple):
     """The level from which the logger takes records."""
     reach: float | None
     """The level from which a handler takes what the logger has taken; None: there is none."""
+    certain: float
+    """The level from which a record reaches a handler, and nothing is to be counted."""
 
 
 class Reemitter:
@@ -94,32 +96,20 @@ class Reemitter:
         guard = Guard() if guard is None else guard
         outcome = Outcome()
         routes: dict[str, _Route] = {}
+        prefix = self._prefix
         for record in records:
             try:
-                self._hand_over(record, routes, outcome)
+                if prefix:
+                    record.name = prefix + record.name
+                route = routes.get(record.name)
+                if route is None:
+                    route = routes[record.name] = self._route(record.name)
+                if record.levelno >= route.certain or _passes(route, record, outcome):
+                    route.handle(record)
             except BaseException as error:  # noqa: BLE001  # whatever code of the program raises
                 outcome.errors += 1
                 guard.failed(Seam.HANDLER, error)
         return outcome
-
-    def _hand_over(
-        self, record: logging.LogRecord, routes: dict[str, _Route], outcome: Outcome
-    ) -> None:
-        if self._prefix:
-            record.name = self._prefix + record.name
-        route = routes.get(record.name)
-        if route is None:
-            route = routes[record.name] = self._route(record.name)
-        if not _wants(route, record.levelno):
-            outcome.filtered += 1
-            return
-        if route.reach is None:
-            outcome.unhandled += 1
-            outcome.unhandled_name = record.name
-        elif record.levelno < route.reach:
-            outcome.filtered += 1
-        # even so: filters of the logger may count, and `logging.lastResort` may print it
-        route.handle(record)
 
     def _route(self, name: str) -> _Route:
         """Where records of this name go, decided once per batch.
@@ -130,9 +120,26 @@ class Reemitter:
         logger = nearest_logger(name, self._manager, self._components)
         reach = _reach(logger)
         if type(logger).isEnabledFor is not logging.Logger.isEnabledFor:
-            return _Route(logger.handle, logger.isEnabledFor, 0, reach)
-        threshold = max(logger.getEffectiveLevel(), self._manager.disable + 1)
-        return _Route(logger.handle, None, _NEVER if logger.disabled else threshold, reach)
+            return _Route(logger.handle, logger.isEnabledFor, 0, reach, _NEVER)
+        threshold: float = max(logger.getEffectiveLevel(), self._manager.disable + 1)
+        if logger.disabled:
+            threshold = _NEVER
+        certain = _NEVER if reach is None else max(threshold, reach)
+        return _Route(logger.handle, None, threshold, reach, certain)
+
+
+def _passes(route: _Route, record: logging.LogRecord, outcome: Outcome) -> bool:
+    """Whether a logger takes the record; what keeps it from the handlers is counted."""
+    if not _wants(route, record.levelno):
+        outcome.filtered += 1
+        return False
+    if route.reach is None:
+        outcome.unhandled += 1
+        outcome.unhandled_name = record.name
+    elif record.levelno < route.reach:
+        outcome.filtered += 1
+    # even so: filters of the logger may count, and `logging.lastResort` may print it
+    return True
 
 
 def _wants(route: _Route, levelno: int) -> bool:
