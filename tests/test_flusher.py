@@ -391,7 +391,7 @@ def test_a_fault_in_a_turn_does_not_end_the_thread(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """It is counted, told once, and the next record is shipped."""
-    monkeypatch.setattr("batchudp_handler.flusher.thread.FAULT_PAUSE", 0.01)
+    monkeypatch.setattr("batchudp_handler.flusher.faults.FIRST_PAUSE", 0.01)
     handler = BatchUDPHandler(*collector.address)
     logger.addHandler(handler)
     sender = pump_of(handler).sender
@@ -416,7 +416,7 @@ def test_a_batch_that_the_machine_refuses_is_counted(
     logger: logging.Logger, collector: DatagramCollector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A fault while a batch is taken costs that batch, and the numbers still add up."""
-    monkeypatch.setattr("batchudp_handler.flusher.thread.FAULT_PAUSE", 0.01)
+    monkeypatch.setattr("batchudp_handler.flusher.faults.FIRST_PAUSE", 0.01)
     handler = BatchUDPHandler(*collector.address)
     logger.addHandler(handler)
     sender = pump_of(handler).sender

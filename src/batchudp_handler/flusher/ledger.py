@@ -54,6 +54,19 @@ class Ledger:
         held, size = pump.held
         buffer.settle(self._books(pump), held, size)
 
+    def write_off(self, buffer: Buffer[Books], pump: Pump) -> None:
+        """Count as dropped what is left in machines that a fault keeps from ending by themselves.
+
+        That is all that is found nowhere else, whatever the machines say.
+        """
+        if pump.is_written_off:
+            return
+        pump.is_written_off = True
+        books, (_, accepted, dropped) = self._books(pump), buffer.rough_view()
+        left = accepted + books.adopted - books.settled - sum(dropped.values()) - len(buffer)
+        pump.count_dropped("closed", max(left, 0))
+        self.settle(buffer, pump)
+
     def succeed(self, old: Pump, new: Pump) -> Pump:
         """Keep the sums of a pump that is given up for another; returns the other.
 
@@ -70,8 +83,9 @@ class Ledger:
         numbers = added(self._past.numbers, named(own))
         dropped = added(self._past.dropped, pump.dropped, own.dropped)
         spooling = pump.spooling
+        retained = 0 if pump.is_written_off else sender.retained_records
         if spooling is None:
-            return Books(numbers, dropped, retained=sender.retained_records)
+            return Books(numbers, dropped, retained=retained)
         for each in spooling.counters:
             numbers = added(numbers, named(each))
             dropped = added(dropped, each.dropped)
@@ -79,7 +93,7 @@ class Ledger:
             numbers,
             added(dropped, spooling.dropped),
             adopted=spooling.adopted_records,
-            retained=sender.retained_records + spooling.retained_records,
+            retained=0 if pump.is_written_off else retained + spooling.retained_records,
             spooled=spooling.spooled_records,
         )
 

@@ -92,6 +92,10 @@ class Pump:
         self.send_time = Samples()
         self.dropped: dict[str, int] = {}
         """Records drained and lost without the machine's knowledge, by cause."""
+        self.work = 0
+        """Grows with every batch taken and every datagram sent or received."""
+        self.is_written_off = False
+        """What the machines still have is counted as dropped already."""
         self._acknowledged = acknowledged
         self._fit_path = fit_path
         self._clock = clock
@@ -232,6 +236,7 @@ class Pump:
         """Store and load, until neither makes room for more records or something to send."""
         while self._blocked_since is None:
             if spooling.turn(now) and self._is_open:
+                self.work += 1
                 self._transmit(now)
             elif self._owed and self.sender.wanted_records:
                 self._feed(now)
@@ -265,6 +270,7 @@ class Pump:
             batch = self.buffer.drain(count, BYTES_AT_ONCE)
             # callers may have dropped what was owed
             self._owed = self._owed - len(batch) if batch else 0
+            self.work += 1
             # long texts leave before more of them are taken
             is_part = bool(self._owed) and len(batch) == count
             try:
@@ -294,6 +300,8 @@ class Pump:
     @property
     def held(self) -> tuple[int, int]:
         """Records that were drained and are neither settled nor on disk, and bytes of them."""
+        if self.is_written_off:
+            return 0, 0
         records = sum(each.pending_records + each.retained_records for each in self._senders)
         return records, sum(each.retained_bytes for each in self._senders)
 
@@ -305,6 +313,7 @@ class Pump:
     def _transmit_of(self, sender: SenderProtocol, now: float) -> None:
         while (datagram := sender.datagram_to_send(now)) is not None:
             self.buffer.muted_thread = threading.get_ident()
+            self.work += 1
             try:
                 self.transport.send(datagram)
             except SendError as error:
@@ -315,6 +324,9 @@ class Pump:
                 sender.on_send_failed(error.failure, now, size)
                 if not self.transport.open(now):
                     return
+            except Exception:
+                sender.on_send_failed(SendFailure.UNREACHABLE, now)
+                raise
             else:
                 self._blocked_since = None
                 sender.on_datagram_sent(now)
@@ -333,6 +345,7 @@ class Pump:
 
     def _receive(self, now: float) -> None:
         while (datagram := self.transport.receive()) is not None:
+            self.work += 1
             self._sender_for(datagram).receive_datagram(datagram, now)
 
     def _sender_for(self, datagram: bytes) -> SenderProtocol:

@@ -26,6 +26,7 @@ from batchudp_handler.core.sender import SenderProtocol, SenderSettings
 from batchudp_handler.core.triggers import Schedule, Trigger
 from batchudp_handler.flusher.books import EMPTY, Books
 from batchudp_handler.flusher.buffer import FLAT_SIZE, Buffer
+from batchudp_handler.flusher.faults import Faults
 from batchudp_handler.flusher.ledger import Ledger
 from batchudp_handler.flusher.note import LossNote, write_note
 from batchudp_handler.flusher.pump import TWO_RECEIVERS, Pump
@@ -42,8 +43,10 @@ __all__ = ["Flusher", "FlusherSettings"]
 
 GRACE = 0.25
 """Seconds for the thread to answer after the deadline that it was given."""
-FAULT_PAUSE = 1.0
-"""Seconds before the loop goes on after a fault of its own."""
+PAUSE_CHECK = 0.05
+"""Seconds between two looks, in a pause after a fault, for somebody who asks for something."""
+NO_MORE_PATIENCE = 1.0
+"""Seconds after a flush in vain within which a close does not wait as well."""
 LOOK_UP_PATIENCE = 0.05
 """Seconds that a record after the close may wait for the host's address."""
 CLOSE_CHECK = 1.0
@@ -119,6 +122,8 @@ class Flusher:
         self._clock = clock
         self._pumps: dict[str, Pump] = {}  # the present one; a dict, because setdefault is atomic
         self._ledger = Ledger(clock())
+        self._faults = Faults(self._ledger.count_fault)
+        self._sleep = time.sleep
         self._note = LossNote(lambda: (self.settings.host, self.settings.port), self._trouble)
         self._room = WaitingRoom(clock)
         # locks that nobody waits for, but the thread for its ownership at its start. Made by what
@@ -189,6 +194,7 @@ class Flusher:
         # as of now: gevent or eventlet may replace them while the thread lives
         self._make_lock = self._room.make_lock = threading.Lock
         self._start_aside = _thread.start_new_thread
+        self._sleep = time.sleep
         self._get_pump().transport.use_present_primitives()
         try:
             thread = threading.Thread(target=self._run, name="batchudp-flusher", daemon=True)
@@ -257,7 +263,7 @@ class Flusher:
     def close(self) -> None:
         """Send what waits, say goodbye, end the thread; returns after the shutdown timeout."""
         patience = self.settings.shutdown_timeout
-        if self._clock() < self._out_of_patience_at + FAULT_PAUSE:
+        if self._clock() < self._out_of_patience_at + NO_MORE_PATIENCE:
             patience = 0.0  # a flush has just waited as long as that, in vain
         request = self.begin_close(patience)
         if self._is_running:
@@ -266,10 +272,23 @@ class Flusher:
             request.wait(patience + GRACE)
             self._is_abandoned = not request.is_granted
         elif self._pump is not None or len(self.buffer):
-            self._drive(request.deadline, lambda: self.is_closed)
+            self._close_here(request.deadline)
         self.is_closed = True
         self._finish_late(request.deadline + GRACE)
+        self._attempt(self._tell_at_end)
+
+    def _close_here(self, deadline: float) -> None:
+        if self.is_closed:
+            return
+        was_owner = self._drive(deadline, lambda: self.is_closed)
+        if was_owner and not self.is_closed:
+            self._leave(self._get_pump())  # a fault kept it from ending
+
+    def _tell_at_end(self) -> None:
         self._note.tell_last(self._ledger.lost(self.buffer), self._clock())
+        left = self.stats().waiting + self.stats().retained
+        if self._is_abandoned and left:
+            write_note(f"{left} records are left unsent: the sending thread does not end")
 
     def _finish_late(self, deadline: float) -> None:
         """Send what waits, or let whoever owns the pump by then do it."""
@@ -337,8 +356,7 @@ class Flusher:
                 self._thread_ident = 0
                 self._is_running = False
                 self.buffer.wake_at = 1
-        if not self._is_abandoned:
-            self._finish_close()
+        self._finish_close()
         # `threading` forgets a thread by its identity, which gevent's patch may have changed
         # since the start: this makes it known under the present one
         threading.current_thread()
@@ -351,18 +369,43 @@ class Flusher:
                 if self._is_over(pump):
                     return
                 pump.sleep(self._clock(), self._next_deadline())
+                self._faults.watch(pump.work, self._clock())
             except Exception as error:  # noqa: BLE001  # the root of the loop: nothing may end it
-                self._on_fault(pump, error)
+                self._on_fault(error)
+                request = self._close_request
+                if request is not None and self._clock() >= request.deadline:
+                    break
+        self._leave(pump)
 
-    def _on_fault(self, pump: Pump, error: Exception) -> None:
-        if not self._ledger.faults:
-            write_note(f"internal error, sending goes on: {error!r}")
-        self._ledger.count_fault(error)
-        request = self._close_request
-        if request is not None and self._clock() >= request.deadline:
-            self._is_abandoned = True
-            return
-        pump.transport.wait(FAULT_PAUSE, readable=False, writable=False)
+    def _on_fault(self, error: Exception, deadline: float = float("inf")) -> None:
+        """Count it, tell it, and pause; not beyond the deadline, nor when somebody asks anew."""
+        now = self._clock()
+        end = min(now + self._faults.handle(error, now), deadline)
+        if self._close_request is not None:
+            end = min(end, self._close_request.deadline)
+        asked = self._asked
+        while (left := end - self._clock()) > 0 and self._asked <= asked:
+            # neither the socket's wait nor a lock: they may be what fails
+            self._sleep(min(left, PAUSE_CHECK))
+
+    @property
+    def _asked(self) -> int:
+        """How many requests wait to be looked at."""
+        return len(self._flush_requests) + len(self._changes) + len(self._close_requests)
+
+    def _leave(self, pump: Pump) -> None:
+        """End without the machine's help: what it still has is counted, and so is what waits."""
+        self._attempt(lambda: pump.give_up(self._clock()))
+        self._attempt(self.buffer.drain)
+        self._attempt(lambda: self._ledger.write_off(self.buffer, pump))
+        self._attempt(pump.close)
+        self.is_closed = True
+
+    def _attempt(self, step: Callable[[], object]) -> None:
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001  # as at the root of the loop
+            self._ledger.count_fault(error)
 
     # --- what the owner does, on whatever thread -------------------------------------------------
 
@@ -408,6 +451,7 @@ class Flusher:
         if pump.is_settled:
             for request in self._current_flushes:
                 request.finish(is_granted=True)
+                pump.work += 1
             self._current_flushes = []
         self._current_flushes = [each for each in self._current_flushes if now < each.deadline]
         if not self._current_flushes and self._close_request is None:
@@ -489,7 +533,7 @@ class Flusher:
         try:
             self._drive_owned(deadline, is_done, flush_first=flush_first)
         except Exception as error:  # noqa: BLE001  # as at the root of the loop
-            self._ledger.count_fault(error)
+            self._on_fault(error, deadline)
         finally:
             self.buffer.wake_at = 1
             self._owner.release()
@@ -508,6 +552,7 @@ class Flusher:
             if self._is_over(pump) or is_done() or self._clock() >= deadline:
                 return
             pump.sleep(self._clock(), deadline)
+            self._faults.watch(pump.work, self._clock())
 
     def _send_late(self) -> None:
         """After the close: send what waits in a stream of its own, once and without waiting."""
@@ -518,7 +563,10 @@ class Flusher:
             try:
                 self._late_turn()
             except Exception as error:  # noqa: BLE001  # as at the root of the loop
-                self._ledger.count_fault(error)
+                self._faults.handle(error, self._clock())
+                self._leave(self._get_pump())
+                self._is_abandoned = True  # nobody tries again
+                return
             finally:
                 self._owner.release()
 
