@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["ENCODINGS", "Encoding"]
 
 _HEAD = struct.Struct(">II")
+_NO_TEXTS = (None,) * 22
+"""The other fields of a snapshot, in which limits look for texts that are too long."""
 
 
 class Encoding(Protocol):
@@ -53,12 +55,12 @@ class Light:
 
     @staticmethod
     def _encode(snapshots: Sequence[Snapshot], /) -> Encoded:
-        body = b"".join([_HEAD.pack(number, size) + bytes(size) for number, size in snapshots])
+        body = b"".join([_HEAD.pack(*each[:2]) + bytes(each[1]) for each in snapshots])
         return Encoded(0, body, len(body))
 
     def snapshot(self, number: int, size: int) -> Snapshot:
-        """Nothing but the two numbers."""
-        return number, size
+        """Nothing but the two numbers, where a real one has no texts."""
+        return (number, size, *_NO_TEXTS)
 
     def numbers(self, codec: int, body: bytes) -> list[int]:
         """Walk over the body."""
