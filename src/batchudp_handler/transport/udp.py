@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+from batchudp_handler.core.causes import trouble_words
 from batchudp_handler.core.retry import SendFailure
 from batchudp_handler.transport.owned import OwnedSocket
 from batchudp_handler.transport.reply_name import ReplyName
@@ -253,8 +254,6 @@ class UDPTransport:
     @property
     def trouble(self) -> str:
         """What went wrong last, in words; empty: nothing since the receiver was heard."""
-        from batchudp_handler.core.causes import trouble_words  # asked for when things are bad
-
         if not self._addresses and self._resolver.is_busy:
             return f"the name {self._host} is still being looked up"
         if self._last_error is None:
