@@ -460,6 +460,9 @@ def test_every_thread_has_a_guarded_root(module: Module) -> None:
 WITHOUT_LOOP = {
     ("cli.doctor", "look_up"),  # one look-up
     ("cli.send", "self._show_progress"),  # of the sending side
+    ("cli.send", "self._ship_all"),  # the same; what it raises is raised again by the main thread
+    ("cli.ending", "self._watch"),  # contains what it calls; ends the process
+    ("cli.ending", "lambda: codes.append(self._last_words())"),  # the last call of a process
 }
 """Threads that run no loop of a receiver."""
 

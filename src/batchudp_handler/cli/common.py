@@ -60,6 +60,7 @@ class ExitCode(IntEnum):
     USAGE = 64
     NO_INPUT = 66
     UNAVAILABLE = 69
+    SOFTWARE = 70
     CANNOT_BIND = 73
     NO_PERMISSION = 77
     CONFIG = 78

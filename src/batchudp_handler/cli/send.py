@@ -1,4 +1,4 @@
-"""What does `batchudp-send` do?
+"""The command `batchudp-send`.
 
 It ships the lines of files or of standard input, or sample records at a rate, and says in the end
 what became of them.
@@ -15,7 +15,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import signal
 import stat
 import sys
 import threading
@@ -44,6 +43,7 @@ from batchudp_handler.cli.common import (
     write_line,
 )
 from batchudp_handler.cli.doctor import examine
+from batchudp_handler.cli.ending import Ending, end_by_default
 from batchudp_handler.cli.sources import Pace, generate_samples, line_records, lines_of
 from batchudp_handler.config import HandlerConfig
 from batchudp_handler.core.errors import ConfigError
@@ -84,12 +84,14 @@ examples:
   batchudp-send print-config
 
 exit codes: 0 everything was sent, 64 usage, 66 no input, 69 records were dropped,
-78 configuration
+70 ended by force and nothing could be said, 78 configuration
 """
 
 ONE_WAY_LINES_PER_SECOND = 20_000
 FLUSH_STEP_SECONDS = 0.5
 PROGRESS_SECONDS = 0.5
+STOP_SECONDS = 0.1
+"""For whoever makes records, to notice that no more are wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +125,6 @@ class SendConfig:
     doctor: bool = setting(
         False, SWITCH, "send nothing; look at name, round trip, key, clock, path and buffers"
     )
-
-
-class Interrupted(BaseException):
-    """A signal asks to end. No `Exception`, so that no handler takes it for an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,32 +198,42 @@ class Sending:
         self._script = loaded.script
         self._handler = BatchUDPHandler.from_config(loaded.handler)
         self._has_ended = threading.Event()
+        self._can_end = threading.Event()
+        self._is_summed_up = False
+        self._error: Exception | None = None
 
     def run(self) -> int:
         """Ship everything, or what there is until a signal; the exit code."""
-        code = ExitCode.OK
         progress = threading.Thread(target=self._show_progress, daemon=True)
         if sys.stderr.isatty():
             progress.start()
+        seconds = self._config.shutdown_timeout
+        Ending(seconds, on_end=self._can_end.set, last_words=self._last_words).follow()
+        shipping = threading.Thread(target=self._ship_all, name="batchudp-shipping", daemon=True)
+        shipping.start()
+        self._can_end.wait()
+        self._has_ended.set()
+        shipping.join(STOP_SECONDS)
+        self._handler.close()
+        code = self._last_words()
+        if shipping.is_alive():  # it may read what never comes, and holds what it reads from
+            os._exit(code)
+        if self._error is not None and not isinstance(self._error, OSError):
+            raise self._error
+        return code
+
+    def _ship_all(self) -> None:
+        """Everything, on a thread of its own: the main thread waits for a signal, too."""
         try:
-            self._install_signals()
             self._ship()
             self._wait_until_sent()
-        except Interrupted:
-            pass
         except OSError as error:
             write_line(sys.stderr, PROGRAM, f"{error.filename}: {error.strerror}")
-            code = ExitCode.NO_INPUT
-        self._end()
-        return code or (ExitCode.UNAVAILABLE if _is_short(self._handler.stats()) else ExitCode.OK)
-
-    def _install_signals(self) -> None:
-        def interrupt(number: int, _: object) -> None:
-            signal.signal(number, signal.SIG_DFL)
-            raise Interrupted
-
-        signal.signal(signal.SIGINT, interrupt)
-        signal.signal(signal.SIGTERM, interrupt)
+            self._error = error
+        except Exception as error:  # noqa: BLE001  # raised again by the main thread
+            self._error = error
+        finally:
+            self._can_end.set()
 
     def _ship(self) -> None:
         script = self._script
@@ -243,6 +251,8 @@ class Sending:
             for record in line_records(lines, name=script.logger, levelno=script.line_level):
                 if pace is not None:
                     pace.wait()
+                if self._has_ended.is_set():
+                    return
                 self._handler.handle(record)
 
     def _ship_samples(self) -> None:
@@ -250,7 +260,12 @@ class Sending:
         log.propagate = False
         log.setLevel(max(self._config.level, 1))
         log.addHandler(self._handler)
-        generate_samples(log, rate=self._script.logs_per_second, run_time=self._script.run_time)
+        generate_samples(
+            log,
+            rate=self._script.logs_per_second,
+            run_time=self._script.run_time,
+            has_ended=self._has_ended.is_set,
+        )
 
     def _wait_until_sent(self) -> None:
         """As long as it goes on: a receiver that is slow is not a receiver that is gone."""
@@ -264,14 +279,20 @@ class Sending:
             elif time.monotonic() - since > self._script.give_up_after:
                 return
 
-    def _end(self) -> None:
-        self._has_ended.set()
-        self._handler.close()
+    def _last_words(self) -> int:
+        """Sum up, once; the exit code."""
         stats = self._handler.stats()
+        code = ExitCode.UNAVAILABLE if _is_short(stats) else ExitCode.OK
+        if isinstance(self._error, OSError):
+            code = ExitCode.NO_INPUT
+        if self._is_summed_up:
+            return code
+        self._is_summed_up = True
         if self._script.summary == "json":
             print(stats_json(stats), file=sys.stderr)
         else:
             write_line(sys.stderr, PROGRAM, sender_summary(stats))
+        return code
 
     def _show_progress(self) -> None:
         while not self._has_ended.wait(PROGRESS_SECONDS):
@@ -286,7 +307,8 @@ class Sending:
 
 
 def _is_short(stats: SenderStats) -> bool:
-    return bool(sum(stats.dropped.values()) or stats.unconfirmed or stats.rejected_by_receiver)
+    """Whether anything is neither sent nor on disk, whatever it is counted under."""
+    return stats.accepted > stats.sent + stats.confirmed + stats.spooled
 
 
 SUMMARY: Mapping[str, str] = {
@@ -319,6 +341,7 @@ def sender_summary(stats: SenderStats) -> str:
 
 
 def _run(namespace: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    end_by_default()
     loaded = load(_flags(namespace), environ)
     if loaded.script.doctor:
         return examine(loaded.handler)

@@ -1,8 +1,7 @@
 """Where do the records of `batchudp-send` come from?
 
 From the lines of a file or of standard input, or from a generator of sample records at a rate. A
-source calls the handler and nothing else; it ends when there is no more, or by the exception that
-a signal raises.
+source calls the handler and nothing else; it ends when there is no more.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import IO, TYPE_CHECKING
 from batchudp_handler.waits import sleep_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 __all__ = ["Pace", "generate_samples", "line_records", "lines_of"]
 
@@ -123,8 +122,14 @@ def line_records(lines: Iterator[str], *, name: str, levelno: int) -> Iterator[l
 # --- samples -----------------------------------------------------------------------------------
 
 
-def generate_samples(log: logging.Logger, *, rate: float, run_time: float) -> None:
-    """Log made-up records at a rate, for a time; 0: until a signal ends it.
+def generate_samples(
+    log: logging.Logger,
+    *,
+    rate: float,
+    run_time: float,
+    has_ended: Callable[[], bool] = lambda: False,
+) -> None:
+    """Log made-up records at a rate, for a time, or until it has ended; 0: until then.
 
     As many as rate and time say, or fewer where the machine is too slow for them.
     """
@@ -133,7 +138,7 @@ def generate_samples(log: logging.Logger, *, rate: float, run_time: float) -> No
     until = time.monotonic() + run_time if run_time else float("inf")
     most = max(1.0, rate * run_time + 0.5) if run_time else float("inf")
     number = 0
-    while number + 1 <= most and time.monotonic() < until:
+    while number + 1 <= most and time.monotonic() < until and not has_ended():
         pace.wait()
         _log_sample(log, number, chance)
         number += 1

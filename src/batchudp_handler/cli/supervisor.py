@@ -1,4 +1,4 @@
-"""How do several processes make one receiver?
+"""Several processes that make one receiver.
 
     supervisor: binds the sockets, starts a worker for each, and starts another one when it dies
     workers:    each reads its own socket; the kernel gives every stream to one of them
@@ -7,7 +7,8 @@ The supervisor has no threads, so forking it is safe at any time. It keeps every
 arrives while a worker is replaced waits in the kernel for the next one. What a dead worker had
 read and not confirmed its senders bring again, as after the death of a whole receiver.
 
-    SIGINT, SIGTERM   all workers finish what has arrived; a second one ends them at once
+    SIGINT, SIGTERM   all workers finish what has arrived, within `shutdown_timeout`; whoever has
+                      not ended then is killed; a second one ends them at once
     SIGHUP            each worker reads the configuration again
     SIGUSR1           write the counters of all workers, added, to standard error
 """
@@ -18,7 +19,6 @@ import contextlib
 import multiprocessing
 import os
 import signal
-import socket
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import wait
@@ -30,6 +30,7 @@ from batchudp_handler.cli.common import (
     stats_json,
     write_line,
 )
+from batchudp_handler.cli.ending import END_SIGNALS, follow_by_socket
 from batchudp_handler.cli.service import PROGRAM, announce, receiver_summary, write_whole
 from batchudp_handler.cli.worker import SIGNALS
 from batchudp_handler.receiver.group import steer_by_stream
@@ -38,6 +39,7 @@ from batchudp_handler.receiver.totals import total
 from batchudp_handler.waits import clamped
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Sequence
     from multiprocessing.connection import Connection
     from multiprocessing.context import ForkProcess
@@ -49,13 +51,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Supervisor"]
 
-END_SECONDS = 10.0
+END_SECONDS = 0.7
 """Beyond `shutdown_timeout`, how long the workers may take to end before they are killed."""
+LONGEST = 1e9
+"""Seconds that a timer takes."""
+LAST_SECONDS = 0.9
+"""Beyond it, when the kernel ends the supervisor, whatever holds it up by then."""
 STEADY_SECONDS = 5.0
 """A worker that lived so long is replaced at once."""
 FIRST_DELAY, LONGEST_DELAY = 0.1, 30.0
 """Seconds before one that did not is replaced; twice as long each time."""
-STOP = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(slots=True)
@@ -110,7 +115,6 @@ class Supervisor:
         self._unanswered: set[int] = set()
         self._alive_at = time.monotonic() if notifier.watchdog else float("inf")
         self._reports_at = time.monotonic() + (script.stats_interval or float("inf"))
-        self._woken, self._waker = socket.socketpair()
 
     def run(self) -> int:
         """Receive until told to end; the exit code."""
@@ -137,11 +141,8 @@ class Supervisor:
 
     def _follow_signals(self) -> None:
         """A signal becomes a byte that ends the wait."""
-        for one in (self._woken, self._waker):
-            one.setblocking(False)
-        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
-        for number in SIGNALS:
-            signal.signal(number, lambda *_: None)
+        self._woken, self._waker = follow_by_socket(SIGNALS)
+        self._woken.setblocking(False)
 
     def _steer(self) -> None:
         try:
@@ -180,12 +181,16 @@ class Supervisor:
         return None if until == float("inf") else max(0.0, until - time.monotonic())
 
     def _on_signal(self, number: int) -> None:
-        if number in STOP:
+        if number in END_SIGNALS:
             if self._ends_at is not None:
                 self._kill_all()
                 self._forget_ready_file()
                 signal.signal(number, signal.SIG_DFL)
                 os.kill(os.getpid(), number)
+            # by then the kernel ends it, whatever holds it up
+            signal.setitimer(
+                signal.ITIMER_REAL, min(self._config.shutdown_timeout, LONGEST) + LAST_SECONDS
+            )
             self._end_all(ExitCode.OK)
         elif number == signal.SIGHUP:
             self._tell_workers("reload")
@@ -194,7 +199,7 @@ class Supervisor:
 
     def _on_word(self, slot: Slot) -> None:
         try:
-            word, stats = slot.link.recv() if slot.link else ("", None)
+            word, slot.stats = slot.link.recv() if slot.link else ("", slot.stats)
         except (EOFError, OSError):
             self._on_death(slot)
             return
@@ -202,7 +207,7 @@ class Supervisor:
             self._is_unread = True
             self._end_all(ExitCode.OK)
             return
-        slot.is_ready, slot.stats = True, stats
+        slot.is_ready = True
         if slot.number in self._unanswered:
             self._answered(slot)
 
@@ -245,6 +250,10 @@ class Supervisor:
             self._reports_at = now + self._script.stats_interval
             self._ask_for_reports()
         if self._ends_at is not None and now >= self._ends_at:
+            for slot in self._slots:
+                if slot.process is not None:
+                    words = "did not end in time; what it did since its last report is not counted"
+                    self._say(f"worker {slot.number} {words}")
             self._kill_all()
 
     # --- workers -------------------------------------------------------------------------------
@@ -269,6 +278,7 @@ class Supervisor:
         signal.set_wakeup_fd(-1)
         for one in SIGNALS:
             signal.signal(one, signal.SIG_IGN)
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         others: list[Any] = [self._woken, self._waker, ours]
         others += [slot.link for slot in self._slots if slot.link is not None]
