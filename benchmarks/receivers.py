@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from batchudp_handler import BatchUDPReceiver
-from batchudp_handler.console import FileOutput, TextFormatter
+from batchudp_handler.console import TextFormatter
+from batchudp_handler.outputs.file import FileTarget
+from batchudp_handler.outputs.output import Counters, Output
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -149,7 +151,8 @@ def rotating(path: str, size: int) -> logging.Handler:
 def script_output(output: str, path: str) -> logging.Handler:
     """The script's own file output."""
     size = output.partition(":")[2]
-    handler = FileOutput(path, max_bytes=int(size or 0), backups=ROTATED_FILES)
+    target = FileTarget(path, max_bytes=int(size or 0), backups=ROTATED_FILES)
+    handler = Output(target, counters=Counters(), give_up=lambda _: False, tell=logging.log)
     handler.setFormatter(TextFormatter(FORMAT))
     return handler
 

@@ -5,23 +5,17 @@ from __future__ import annotations
 import io
 import json
 import logging
-import os
 import sys
-from typing import TYPE_CHECKING
 
 import pytest
 
 from batchudp_handler.console import (
-    FileOutput,
     JSONFormatter,
-    StreamOutput,
     TextFormatter,
     escape,
+    last_resort,
     wants_colour,
 )
-
-if TYPE_CHECKING:
-    import pathlib
 
 HOSTILE = "hi\r\n2026-01-01 forged\x1b[31m\x9b31m \u202egnp.exe \u2028 \ud800 \x00"
 
@@ -184,89 +178,20 @@ def test_json_of_an_exception() -> None:
     assert "ValueError: x" in json.loads(JSONFormatter().format(record))["exception"]
 
 
-def emit_lines(output: logging.Handler, *lines: str) -> None:
-    output.setFormatter(TextFormatter("%(message)s"))
-    for line in lines:
-        output.handle(make_record(line))
+class Odd:
+    """A value that cannot be shown."""
+
+    def __repr__(self) -> str:
+        raise RecursionError
 
 
-def test_stream_output_writes_at_flush() -> None:
-    """The lines of a batch go out together."""
-    stream = io.StringIO()
-    output = StreamOutput(stream)
-    emit_lines(output, "one", "two")
-    assert stream.getvalue() == ""
-    output.flush()
-    assert stream.getvalue() == "one\ntwo\n"
-
-
-def test_stream_output_holds_a_bounded_amount() -> None:
-    """A batch without end does not collect without end."""
-    stream = io.StringIO()
-    output = StreamOutput(stream)
-    emit_lines(output, *["x" * 1000] * 100)
-    assert 100_100 - output.most_characters <= len(stream.getvalue()) < 100_100
-
-
-def test_file_output_appends_utf8(tmp_path: pathlib.Path) -> None:
-    """An existing file is continued; close writes what waits, twice is once."""
-    path = tmp_path / "out.log"
-    path.write_text("old\n")
-    output = FileOutput(str(path))
-    emit_lines(output, "é", "\ud800")
-    output.close()
-    output.close()
-    assert path.read_text("utf-8") == "old\né\n\\ud800\n"
-
-
-def test_rotation_loses_no_line_and_splits_none(tmp_path: pathlib.Path) -> None:
-    """Every part holds whole lines, at most `max_bytes`, and all parts together all lines."""
-    path = tmp_path / "out.log"
-    output = FileOutput(str(path), max_bytes=50, backups=10)
-    lines = [f"line {number:03d}" for number in range(30)]
-    for line in lines:
-        emit_lines(output, line)
-        if line.endswith("7"):
-            output.flush()
-    output.close()
-    parts = [path, *(tmp_path / f"out.log.{n}" for n in range(1, 11))]
-    texts = [part.read_text() for part in reversed(parts) if part.exists()]
-    assert "".join(texts).splitlines() == lines
-    assert max(map(len, texts)) <= 50
-
-
-def test_rotation_keeps_as_many_parts_as_told(tmp_path: pathlib.Path) -> None:
-    """Older parts disappear; without backups the file starts anew."""
-    for backups, names in ((2, ["out.log", "out.log.1", "out.log.2"]), (0, ["out.log"])):
-        directory = tmp_path / str(backups)
-        directory.mkdir()
-        output = FileOutput(str(directory / "out.log"), max_bytes=20, backups=backups)
-        emit_lines(output, *[f"line {number}" for number in range(20)])
-        output.close()
-        assert sorted(os.listdir(directory)) == names
-        assert (directory / "out.log").read_text().endswith("line 19\n")
-
-
-def test_reopen_follows_a_moved_file(tmp_path: pathlib.Path) -> None:
-    """After another program moved the file, the path is made again."""
-    path = tmp_path / "out.log"
-    output = FileOutput(str(path))
-    emit_lines(output, "before")
-    output.flush()
-    path.rename(tmp_path / "moved.log")
-    output.reopen()
-    emit_lines(output, "after")
-    output.close()
-    assert (tmp_path / "moved.log").read_text() == "before\n"
-    assert path.read_text() == "after\n"
-
-
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
-def test_a_full_disk_raises() -> None:
-    """The receiver can count what could not be written."""
-    output = FileOutput("/dev/full")
-    emit_lines(output, "lost")
-    with pytest.raises(OSError, match="No space"):
-        output.flush()
-    output.flush()
-    output.close()
+def test_a_record_that_fits_no_form_has_a_line_all_the_same() -> None:
+    """First the default pattern, then the least that a line can say; never an error."""
+    usual = last_resort(TextFormatter("%(status)d"), make_record("m"))
+    assert usual.endswith("WARNING  - app.web: m")
+    for values in ({"created": 1e300}, {"msg": Odd()}, {"args": ("a", "b")}, {"levelname": Odd()}):
+        record = make_record("m\n", **values)
+        assert "\n" not in last_resort(TextFormatter(), record)
+        line = last_resort(JSONFormatter(), record)
+        assert json.loads(line)["logger"] == "app.web"
+        assert "\n" not in line

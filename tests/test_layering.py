@@ -80,7 +80,8 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "": frozenset({"core", "config", "handler", "receiver", "signals"}),
     "testing": LIBRARY,
     "console": frozenset({"core"}),
-    "cli": LIBRARY | {"console", "keys", "engines", "control", "decode"},
+    "outputs": frozenset({"core", "console", "waits"}),
+    "cli": LIBRARY | {"console", "outputs", "keys", "engines", "control", "decode"},
     "__main__": frozenset({"cli"}),
 }
 """Room to rooms, between the top-level names of the package; "" is the package itself."""

@@ -11,9 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import re
-import stat
 import time
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any
@@ -23,11 +21,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_PATTERN",
-    "FileOutput",
     "JSONFormatter",
-    "StreamOutput",
     "TextFormatter",
     "escape",
+    "last_resort",
     "wants_colour",
 ]
 
@@ -187,6 +184,12 @@ class JSONFormatter(logging.Formatter):
         }
         return self._clean(json.dumps(told, ensure_ascii=False, default=repr))
 
+    def plain(self, record: logging.LogRecord) -> str:
+        """The least that a line of JSON says of a record that cannot be shown whole."""
+        names = {"level": "levelname", "logger": "name", "msg": "msg"}
+        told = {key: _safe_text(record, name) for key, name in names.items()}
+        return _escape_json(json.dumps(told, ensure_ascii=False))
+
 
 _NOTHING: tuple[object, ...] = (None, "", {})
 """Left out of a line."""
@@ -233,138 +236,24 @@ def _escape_json(text: str) -> str:
     return _DANGEROUS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-class Output(logging.Handler):
-    """Collects lines, and writes those of a whole batch at once.
-
-    Lines wait until `flush`, which the receiver calls after every batch, or until there are
-    64 KiB of them. A write that fails raises, so that the receiver can count what it was for.
-    """
-
-    most_characters = 65_536
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._lines: list[str] = []
-        self._characters = 0
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Add the record's line to those that wait."""
-        line = self.format(record) + "\n"
-        self._lines.append(line)
-        self._characters += len(line)
-        if self._characters >= self.most_characters:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write what waits; lines that cannot be written are given up with the error."""
-        self.acquire()
-        try:
-            lines, self._lines, self._characters = self._lines, [], 0
-            if lines:
-                self.write(lines)
-        finally:
-            self.release()
-
-    def write(self, lines: list[str]) -> None:
-        """Write the lines, in order."""
-        raise NotImplementedError
+def last_resort(formatter: logging.Formatter | None, record: logging.LogRecord) -> str:
+    """The line of a record that its formatter cannot show: plainer each time, in the same form."""
+    if isinstance(formatter, JSONFormatter):
+        return formatter.plain(record)
+    with contextlib.suppress(Exception):
+        return _DEFAULT.format(record)
+    values = [_safe_text(record, name) for name in ("levelname", "name", "msg")]
+    return escape("{} {}: {}".format(*values))
 
 
-class StreamOutput(Output):
-    """Lines for a stream such as standard output."""
-
-    def __init__(self, stream: IO[str]) -> None:
-        super().__init__()
-        self._stream = stream
-        self.has_reader = True
-
-    def write(self, lines: list[str]) -> None:
-        """Write the lines, in order; a reader that has left is remembered and no error."""
-        try:
-            self._stream.write("".join(lines))
-            self._stream.flush()
-        except BrokenPipeError:
-            self.has_reader = False
+_DEFAULT = TextFormatter()
 
 
-class FileOutput(Output):
-    """Lines for a file that is rotated before it would outgrow `max_bytes`.
-
-    Args:
-        path: The file; its older parts get the endings `.1`, `.2` and so on.
-        max_bytes: 0 never rotates. One line that is longer than this still goes out whole.
-        backups: How many older parts are kept.
-    """
-
-    access = os.O_WRONLY
-
-    def __init__(self, path: str, *, max_bytes: int = 0, backups: int = 0) -> None:
-        super().__init__()
-        self.path = path
-        self._max_bytes = max_bytes
-        self._backups = backups
-        self._is_torn = False
-        self._open()
-
-    def _open(self) -> None:
-        flags = self.access | os.O_CREAT | os.O_APPEND
-        self._descriptor = os.open(self.path, flags, 0o666)
-        status = os.fstat(self._descriptor)
-        self._size = status.st_size
-        self._can_rotate = self._max_bytes > 0 and stat.S_ISREG(status.st_mode)
-
-    def write(self, lines: list[str]) -> None:
-        """Write the lines, in order, with a rotation wherever one is due."""
-        encoded = [line.encode("utf-8", "backslashreplace") for line in lines]
-        if not self._can_rotate or self._size + sum(map(len, encoded)) <= self._max_bytes:
-            self._append(b"".join(encoded))
-            return
-        for line in encoded:
-            if self._size and self._size + len(line) > self._max_bytes:
-                self._rotate()
-            self._append(line)
-
-    def _append(self, data: bytes) -> None:
-        if self._is_torn:  # the disk was full in the middle of a line
-            data = b"\n" + data
-        remaining = memoryview(data)
-        self._is_torn = True
-        while remaining:
-            written = os.write(self._descriptor, remaining)
-            self._size += written
-            remaining = remaining[written:]
-        self._is_torn = False
-
-    def _rotate(self) -> None:
-        for number in range(self._backups - 1, 0, -1):
-            with contextlib.suppress(FileNotFoundError):
-                os.replace(f"{self.path}.{number}", f"{self.path}.{number + 1}")
-        if self._backups:
-            os.replace(self.path, f"{self.path}.1")
-        else:
-            os.truncate(self.path, 0)
-        self.reopen()
-
-    def reopen(self) -> None:
-        """Open the path anew, as after another program moved the file away."""
-        self.acquire()
-        try:
-            old = self._descriptor
-            self._open()
-            os.close(old)
-        finally:
-            self.release()
-
-    def close(self) -> None:
-        """Write what waits and close the file."""
-        self.acquire()
-        try:
-            if self._descriptor >= 0:
-                try:
-                    self.flush()
-                finally:
-                    os.close(self._descriptor)
-                    self._descriptor = -1
-        finally:
-            self.release()
-            super().close()
+def _safe_text(record: logging.LogRecord, name: str) -> str:
+    """An attribute as text, whatever it is; a dash if it cannot be had."""
+    if name == "msg":
+        with contextlib.suppress(Exception):
+            return record.getMessage()
+    with contextlib.suppress(Exception):
+        return str(getattr(record, name))
+    return "-"

@@ -171,6 +171,17 @@ def choice(*choices: str) -> Kind:
     return Kind(words, convert, "|".join(choices), choices, edges=choices)
 
 
+def word_or_seconds(*words: str) -> Kind:
+    """One of several words, or a time above 0."""
+    time = seconds(zero=False)
+
+    def convert(value: object) -> object:
+        return value if isinstance(value, str) and value in words else time.convert(value)
+
+    allowed = f"{', '.join(map(repr, words))} or {time.allowed}"
+    return Kind(allowed, convert, "|".join([*words, time.metavar]), words)
+
+
 def _convert_switch(value: object) -> bool:
     if isinstance(value, bool):
         return value

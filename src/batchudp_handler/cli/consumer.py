@@ -1,4 +1,4 @@
-"""How does a process live that takes batches from an engine instead of a socket?
+"""The life of a process that takes batches from an engine instead of a socket.
 
 The same outputs and signals as the receiver's: SIGINT and SIGTERM finish what was taken, and the
 engine gives the rest to another consumer, now or later.
@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import threading
 import time
 from typing import IO, TYPE_CHECKING
 
-from batchudp_handler.cli.common import ExitCode, summary_text, write_line
+from batchudp_handler.cli.common import (
+    ExitCode,
+    leave_standard_output,
+    summary_text,
+    write_line,
+)
+from batchudp_handler.cli.ending import Ending
 from batchudp_handler.cli.service import metrics_place
 from batchudp_handler.cli.supervision import Supervision
 from batchudp_handler.control.notify import Notifier
@@ -61,6 +66,7 @@ class Consumer:
         self._sinks = sinks
         self._stderr = stderr
         self._end = threading.Event()
+        self._is_summed_up = False
         self._guard = Guard()
         self._source = source(
             script.source or "", create_stream=script.create_stream, guard=self._guard
@@ -73,6 +79,7 @@ class Consumer:
             new_worker=None,
             logger_prefix=config.logger_prefix,
             after_batch=self._after_batch,
+            output_problem=lambda: sinks.problem,
         )
         self._begun = time.monotonic()
         self._worker = self._supervision.new_worker(
@@ -93,8 +100,8 @@ class Consumer:
 
     def run(self) -> int:
         """Consume until told to end; the exit code."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._on_signal)
+        seconds = self._config.shutdown_timeout
+        Ending(seconds, on_end=self._begin_to_end, last_words=self._last_words).follow()
         self._worker.start()
         self._source.start()
         self._say("taking batches from the engine")
@@ -103,24 +110,38 @@ class Consumer:
             pass
         return self._finish()
 
-    def _on_signal(self, number: int, _: object) -> None:
-        signal.signal(number, signal.SIG_DFL)
+    def _begin_to_end(self) -> None:
         self._supervision.ending()
         self._end.set()
 
     def _after_batch(self) -> None:
-        self._sinks.flush()
-        if not self._sinks.has_reader:
-            self._end.set()
+        try:
+            self._sinks.flush()
+        finally:
+            if not self._sinks.has_reader:
+                self._end.set()
 
     def _finish(self) -> int:
         self._supervision.stop()
+        ends_at = time.monotonic() + self._config.shutdown_timeout
         failure = self._source.error
         self._source.stop(self._config.shutdown_timeout)
-        self._worker.finish(self._config.shutdown_timeout)
-        self._worker.tell((), closing=True)
+        if self._worker.finish(max(0.0, ends_at - time.monotonic())):
+            self._worker.tell((), closing=True)
+        if not self._sinks.has_reader:
+            leave_standard_output()
         with contextlib.suppress(OSError):
             self._sinks.close()
+        self._last_words()
+        if failure is not None:
+            self._say(f"the engine cannot be used: {failure}")
+            return ExitCode.UNAVAILABLE
+        return ExitCode.OK
+
+    def _last_words(self) -> int:
+        if self._is_summed_up:
+            return ExitCode.OK
+        self._is_summed_up = True
         numbers = {
             "delivered": self._source.delivered,
             "rejected": sum(self._source.rejected.values()),
@@ -129,13 +150,10 @@ class Consumer:
             "handler errors": self._worker.handler_errors,
         }
         self._say(f"ended: {summary_text(numbers)}")
-        if failure is not None:
-            self._say(f"the engine cannot be used: {failure}")
-            return ExitCode.UNAVAILABLE
         return ExitCode.OK
 
     def _stats(self) -> ReceiverStats:
-        return ReceiverStats(
+        stats = ReceiverStats(
             delivered=self._source.delivered,
             rejected=dict(self._source.rejected),
             handler_errors=self._worker.handler_errors,
@@ -146,6 +164,7 @@ class Consumer:
             unhandled=getattr(self._worker, "unhandled", 0),
             uptime=time.monotonic() - self._begun,
         )
+        return self._sinks.add_to(stats)
 
     def _say(self, text: str) -> None:
         write_line(self._stderr, PROGRAM, text)

@@ -34,6 +34,7 @@ from batchudp_handler.cli.common import (
     write_line,
 )
 from batchudp_handler.cli.consumer import Consumer
+from batchudp_handler.cli.ending import end_by_default
 from batchudp_handler.cli.live import add_tap_arguments, health, tap
 from batchudp_handler.cli.reach import (
     Unreachable,
@@ -78,7 +79,7 @@ examples:
   batchudp-receive genkey --output receiver.key        a key, for --key-file here and in senders
 
 exit codes: 0 ended as asked, 1 not healthy, 64 usage, 69 nobody answers (top, tap, check),
-73 cannot bind, 78 configuration
+70 ended by force and nothing could be said, 73 cannot bind, 78 configuration
 """
 
 CONFIGS: tuple[tuple[type, str], ...] = (
@@ -166,6 +167,7 @@ def _flags(namespace: argparse.Namespace) -> dict[str, object]:
 
 
 def _run(namespace: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    end_by_default()
     flags = _flags(namespace)
     loaded = load(flags, environ)
     keys = load_keys(loaded.receiver.key_file)

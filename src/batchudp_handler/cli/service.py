@@ -1,8 +1,9 @@
-"""How does a receiver live as a process?
+"""The life of a receiver as a process.
 
 It says where it listens, follows signals, reports at intervals, and ends with a summary:
 
-    SIGINT, SIGTERM   finish what has arrived, then end; a second one ends at once
+    SIGINT, SIGTERM   finish what has arrived, within `shutdown_timeout`, then end; what could not
+                      be written is not confirmed; a second one ends at once
     SIGHUP            read the configuration again, validated before it is used
     SIGUSR1           write the counters to standard error
 """
@@ -25,6 +26,7 @@ from batchudp_handler.cli.common import (
     summary_text,
     write_line,
 )
+from batchudp_handler.cli.ending import Ending
 from batchudp_handler.cli.supervision import Supervision
 from batchudp_handler.control.notify import Notifier
 from batchudp_handler.control.place import AUTO
@@ -143,6 +145,7 @@ class Service:
         self._stderr = stderr
         self._report_now = threading.Event()
         self._has_ended = False
+        self._is_summed_up = False
         self._supervision = Supervision(
             control_socket=script.control_socket,
             metrics=metrics_place(script),
@@ -151,6 +154,7 @@ class Service:
             new_worker=new_worker(script),
             logger_prefix=config.logger_prefix,
             after_batch=self._after_batch,
+            output_problem=lambda: sinks.problem,
         )
         self._receiver = BatchUDPReceiver.from_config(
             config, keys=keys, inherited=inherited, new_worker=self._supervision.new_worker
@@ -159,7 +163,7 @@ class Service:
         receiver.count_errors_of(*configured_handlers())
         try:
             self._supervision.watch(
-                stats=receiver.stats,
+                stats=self._stats,
                 progress=receiver.progress,
                 where=f"listening on {address_text(receiver.address)}",
                 loops={READER: receiver.call_on_reader, WORKER: receiver.call_between_batches},
@@ -184,19 +188,21 @@ class Service:
     # --- life ----------------------------------------------------------------------------------
 
     def _install_signals(self, reload: Callable[[], str]) -> None:
-        def end(number: int, _: object) -> None:
-            signal.signal(number, signal.SIG_DFL)
-            self._supervision.ending()
-            self._receiver.shutdown()
+        apply = reloader(self._receiver, reload)
+        Ending(
+            self._config.shutdown_timeout,
+            on_end=self._begin_to_end,
+            last_words=self._last_words,
+            others={
+                # on the worker, between two batches: no record meets a half made configuration
+                signal.SIGHUP: lambda: self._receiver.call_between_batches(apply),
+                signal.SIGUSR1: self._report_now.set,
+            },
+        ).follow()
 
-        signal.signal(signal.SIGINT, end)
-        signal.signal(signal.SIGTERM, end)
-        signal.signal(signal.SIGUSR1, lambda *_: self._report_now.set())
-        # on the worker, between two batches: no record meets a half made configuration
-        signal.signal(
-            signal.SIGHUP,
-            lambda *_: self._receiver.call_between_batches(reloader(self._receiver, reload)),
-        )
+    def _begin_to_end(self) -> None:
+        self._supervision.ending()
+        self._receiver.call_on_reader(self._receiver.shutdown)  # where it does not wait
 
     def _announce(self) -> None:
         receiver = self._receiver
@@ -208,9 +214,11 @@ class Service:
 
     def _after_batch(self) -> None:
         """Write the lines of a batch; without a reader there is no reason to go on."""
-        self._sinks.flush()
-        if not self._sinks.has_reader:
-            self._receiver.shutdown()
+        try:
+            self._sinks.flush()
+        finally:
+            if not self._sinks.has_reader:
+                self._receiver.shutdown()
 
     def _end(self, reporter: threading.Thread) -> None:
         self._has_ended = True
@@ -221,13 +229,17 @@ class Service:
         if self._script.ready_file is not None:
             with contextlib.suppress(OSError):
                 os.unlink(self._script.ready_file)
-        has_reader = self._sinks.has_reader
-        if not has_reader:
+        if not self._sinks.has_reader:
             leave_standard_output()
         with contextlib.suppress(OSError):
             self._sinks.close()
-        if has_reader:
-            self._tell("ended", self._receiver.stats())
+        self._last_words()
+
+    def _last_words(self) -> int:
+        if self._sinks.has_reader and not self._is_summed_up:
+            self._is_summed_up = True
+            self._tell("ended", self._stats())
+        return ExitCode.OK
 
     # --- reports -------------------------------------------------------------------------------
 
@@ -240,7 +252,10 @@ class Service:
         until(self._report_now.wait, self._script.stats_interval or None)
         self._report_now.clear()
         if not self._has_ended:
-            self._tell("so far", self._receiver.stats())
+            self._tell("so far", self._stats())
+
+    def _stats(self) -> ReceiverStats:
+        return self._sinks.add_to(self._receiver.stats())
 
     def _tell(self, title: str, stats: ReceiverStats) -> None:
         if self._script.summary == "json":
@@ -317,6 +332,9 @@ SUMMARY: Mapping[str, str] = {
     "handler errors": "handler_errors",
     "unhandled": "unhandled",
     "trimmed": "trimmed",
+    "not written": "pending",
+    "written without the pattern": "unformatted",
+    "writes refused": "output_errors",
     "senders": "streams_seen",
     "senders ended": "streams_ended",
     "seconds": "uptime",

@@ -1,37 +1,46 @@
-"""Where do the records of `batchudp-receive` go?
+"""The outputs of `batchudp-receive`: what a logging configuration says, standard output or a file.
 
-To whatever a logging configuration says, or without one to standard output or a file. `apply`
-may be called again: it builds the new output before it lets go of the old one.
+`apply` may be called again: it builds the new output before it lets go of the old one. What an
+output refuses is counted here, for as long as the process lives.
 """
 
 from __future__ import annotations
 
 import logging
 import logging.config
+import os
+import threading
 from copy import deepcopy
-from typing import IO, TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import IO, TYPE_CHECKING, Any, TextIO
 
-from batchudp_handler.console import (
-    DEFAULT_PATTERN,
-    FileOutput,
-    JSONFormatter,
-    Output,
-    StreamOutput,
-    TextFormatter,
-    wants_colour,
-)
-from batchudp_handler.core.errors import ConfigError
+from batchudp_handler.console import DEFAULT_PATTERN, JSONFormatter, TextFormatter, wants_colour
+from batchudp_handler.core.errors import ConfigError, UnfinishedBatch
+from batchudp_handler.core.line_pattern import check_pattern
+from batchudp_handler.outputs.file import FileTarget
+from batchudp_handler.outputs.output import Counters, Output
+from batchudp_handler.outputs.stream import StreamTarget
 from batchudp_handler.receiver.reemit import DIAGNOSTICS
-from batchudp_handler.settings import LEVEL, PATH, SWITCH, TEXT, choice, integer, optional, setting
+from batchudp_handler.settings import (
+    LEVEL,
+    PATH,
+    SWITCH,
+    TEXT,
+    choice,
+    integer,
+    optional,
+    setting,
+    word_or_seconds,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from batchudp_handler.cli.shared import SharedLock
+    from batchudp_handler.core.stats import ReceiverStats
+    from batchudp_handler.outputs.output import Target
 
 __all__ = ["OutputConfig", "Sinks"]
-
-from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +55,11 @@ class OutputConfig:
     format: str = setting("text", choice("text", "json"), "how a record is written")
     pattern: str = setting(
         DEFAULT_PATTERN, TEXT, "a line of text, with the names of record attributes"
+    )
+    fsync: str | float = setting(
+        "off",
+        word_or_seconds("off", "batch"),
+        "when the disk must have what was written; batch: before it is confirmed",
     )
     raw: bool = setting(False, SWITCH, "write control characters as they came")
     level: int = setting(logging.NOTSET, LEVEL, "records below this level are left out")
@@ -65,7 +79,7 @@ class Sinks:
         self,
         environ: Mapping[str, str],
         *,
-        stdout: IO[str],
+        stdout: TextIO,
         stderr: IO[str],
         shared: SharedLock | None = None,
     ) -> None:
@@ -73,6 +87,12 @@ class Sinks:
         self._environ = environ
         self._stdout = stdout
         self._output: Output | None = None
+        self._target: Target | None = None
+        self.doubts: list[str] = []
+        """What may be a mistake in the pattern, in words."""
+        self._counters = Counters()
+        self._ends = threading.Event()
+        self._log = logging.getLogger(DIAGNOSTICS)
         self._diagnostics = logging.StreamHandler(stderr)
         words = "batchudp-receive: %(levelname)s: %(message)s"
         self._diagnostics.setFormatter(TextFormatter(words, colour=wants_colour(stderr, environ)))
@@ -99,23 +119,58 @@ class Sinks:
             root.removeHandler(old)
             old.close()
         self.use_diagnostics(logging_config or {})
+        for doubt in self.doubts:
+            self._log.warning("%s", doubt)
 
     def flush(self) -> None:
-        """Write what the batch left in the output."""
-        if self._output is not None:
+        """Write what the batch left in the output.
+
+        Raises:
+            UnfinishedBatch: The process ends, or nobody reads; not all is written.
+        """
+        if self._output is None:
+            return
+        try:
             self._output.flush()
+        except UnfinishedBatch:
+            raise
+        except Exception as error:  # nothing is confirmed that may not be written
+            raise UnfinishedBatch from error
 
     @property
     def has_reader(self) -> bool:
         """Whether somebody still reads standard output, where records go there."""
-        return getattr(self._output, "has_reader", True)
+        return self._output is None or self._output.has_reader
 
-    def close(self) -> None:
-        """Write and close everything."""
-        if self._output is not None:
-            logging.getLogger().removeHandler(self._output)
-            self._output.close()
+    @property
+    def problem(self) -> str | None:
+        """What keeps records from being written; None: nothing."""
+        return None if self._output is None else self._output.problem
+
+    def add_to(self, stats: ReceiverStats) -> ReceiverStats:
+        """The counters of a receiver with those of its outputs."""
+        output = self._output
+        return replace(
+            stats,
+            unformatted=dict(self._counters.unformatted),
+            output_errors=dict(self._counters.refused),
+            output_blocked=0.0 if output is None else output.blocked_seconds,
+        )
+
+    def give_up(self) -> None:
+        """Try once more what is refused, and no longer: the process ends."""
+        self._ends.set()
+
+    def close(self) -> bool:
+        """Write and close everything; False: something holds on to an output."""
+        self.give_up()
+        output = self._output
+        if output is not None:
+            logging.getLogger().removeHandler(output)
+            if not output.close_soon():
+                return False
         logging.shutdown()
+        return True
 
     def _make_output(self, config: OutputConfig) -> Output:
         colour = config.output is None and wants_colour(self._stdout, self._environ)
@@ -124,26 +179,39 @@ class Sinks:
             if config.format == "json":
                 formatter = JSONFormatter(raw=config.raw)
             else:
+                self.doubts = check_pattern(config.pattern)
                 formatter = TextFormatter(config.pattern, colour=colour, raw=config.raw)
-            output = self._open(config)
+            self._target = self._open(config)
+        except ConfigError:
+            raise
         except (OSError, ValueError) as error:
-            message = f"output: {error}"
+            message = f"output: {_in_words(error, config.output)}"
             raise ConfigError(message) from None
+        output = Output(
+            self._target,
+            counters=self._counters,
+            give_up=self._ends.wait,
+            tell=lambda level, text: self._log.log(level, "%s", text),
+            sync_interval=_sync_interval(config.fsync),
+        )
         output.setFormatter(formatter)
         output.addFilter(_came_over_the_network)
         return output
 
-    def _open(self, config: OutputConfig) -> Output:
-        path, max_bytes, backups = config.output, config.max_bytes, config.backups
-        if self._shared is not None:
-            from batchudp_handler.cli.shared import SharedFileOutput, SharedStreamOutput
-
-            if path is None:
-                return SharedStreamOutput(self._stdout, self._shared)
-            return SharedFileOutput(path, self._shared, max_bytes=max_bytes, backups=backups)
-        if path is None:
-            return StreamOutput(self._stdout)
-        return FileOutput(path, max_bytes=max_bytes, backups=backups)
+    def _open(self, config: OutputConfig) -> Target:
+        if config.output is None:
+            return StreamTarget(self._stdout, exclusive=self._shared)
+        former = self._target
+        return FileTarget(
+            config.output,
+            max_bytes=config.max_bytes,
+            backups=config.backups,
+            exclusive=self._shared,
+            on_rotation_failed=lambda error: self._log.warning(
+                "%s cannot be rotated and grows: %s", config.output, error
+            ),
+            like=former.status if isinstance(former, FileTarget) else None,
+        )
 
     def use_diagnostics(self, logging_config: Mapping[str, Any]) -> None:
         """Standard error, unless the configuration has its own wishes for this logger."""
@@ -170,3 +238,18 @@ def _use_logging_config(config: Mapping[str, Any]) -> None:
         cause = f" ({error.__cause__})" if error.__cause__ is not None else ""
         message = f"logging configuration: {error}{cause}"
         raise ConfigError(message) from None
+
+
+def _sync_interval(fsync: str | float) -> float | None:
+    """Seconds between two calls, 0 after each batch; None: never."""
+    if isinstance(fsync, str):
+        return 0.0 if fsync == "batch" else None
+    return fsync
+
+
+def _in_words(error: Exception, path: str | None) -> str:
+    """What is wrong with an output, and what helps."""
+    if isinstance(error, FileNotFoundError) and path is not None:
+        directory = os.path.dirname(os.path.abspath(path))
+        return f"{path}: its directory does not exist; make it: mkdir -p {directory}"
+    return str(error)

@@ -55,6 +55,7 @@ class Supervision:
         new_worker: Makes the worker that passes batches on; None: they go to local logging.
         logger_prefix: For local logging.
         after_batch: For local logging.
+        output_problem: What keeps records from being written, in words; None: nothing.
     """
 
     def __init__(
@@ -67,7 +68,9 @@ class Supervision:
         new_worker: WorkerFactory | None,
         logger_prefix: str,
         after_batch: Callable[[], None],
+        output_problem: Callable[[], str | None] = lambda: None,
     ) -> None:
+        self._output_problem = output_problem
         self._setting = control_socket
         self._metrics_place = metrics
         self._place = server_place(control_socket, environ)
@@ -187,6 +190,9 @@ class Supervision:
 
     def problem(self) -> str | None:
         """What keeps the receiver from doing its work; None: nothing."""
+        refused = self._output_problem()
+        if refused is not None:
+            return refused
         silences = {} if self._pulse is None else self._pulse.silence()
         for loop, seconds in silences.items():
             if seconds > self._limit(loop):
@@ -209,10 +215,13 @@ class Supervision:
         return json.dumps({"healthy": problem is None, "text": text, "time": time.time()})
 
     def _tell_manager(self) -> None:
-        """An engine that is away is no reason to be restarted; a loop that hangs is."""
+        """An engine that is away, or a full disk, is no reason to be restarted; a loop that hangs
+        is."""
         if not self._notifier.is_active or self._pulse is None:
             return
         silences = self._pulse.silence()
+        if self._output_problem() is not None:
+            silences.pop(WORKER, None)  # it waits for its output, and knows it
         is_alive = all(seconds <= self._limit(loop) for loop, seconds in silences.items())
         if self._notifier.watchdog and is_alive:
             self._notifier.tell(WATCHDOG=1)

@@ -101,8 +101,9 @@ def _tables(where: Sequence[str], interval: float) -> Iterator[tuple[str, list[R
     before = ask(where, "stats")
     while True:
         sleep_for(interval)
-        after = ask(where, "stats")
-        yield _title(before, after), rows(before, after)
+        after, health = ask(where, "stats"), ask(where, "health")
+        title = _title(before, after)
+        yield title if health["healthy"] else f"{title}\n{health['text']}", rows(before, after)
         before = after
 
 

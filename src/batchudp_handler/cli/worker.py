@@ -5,7 +5,7 @@ share, and obeys the supervisor rather than signals: a service manager and a ter
 to every process of a group, and a worker must not take that for a second one.
 
     from the supervisor    "report", "reload", "end"; nobody at the other side means "end"
-    to the supervisor      ("ready" | "report", its counters), ("unread", None)
+    to the supervisor      "ready", "report" or "unread", with its counters
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from batchudp_handler.core.auth import Key
     from batchudp_handler.core.stats import ReceiverStats
 
-    Told = tuple[str, ReceiverStats | None]
+    Told = tuple[str, ReceiverStats]
 
 __all__ = ["SIGNALS", "Worker"]
 
@@ -81,7 +81,7 @@ class Worker:
             target=self._listen, args=(reload,), name="batchudp-link", daemon=True
         )
         listening.start()
-        self._tell("ready", self._receiver.stats())
+        self._tell("ready")
         try:
             self._receiver.serve_forever()
         finally:
@@ -99,18 +99,21 @@ class Worker:
         except (EOFError, OSError):
             word = "end"
         if word == "report":
-            self._tell("report", self._receiver.stats())
+            self._tell("report")
         elif word == "reload":
             self._receiver.call_between_batches(apply)
         else:
             self._has_heard_the_end = True
+            self._tell("report")  # what is known should this process not end in time
             self._receiver.shutdown()
 
     def _after_batch(self) -> None:
-        self._sinks.flush()
-        if not self._sinks.has_reader:
-            self._tell("unread", None)
-            self._receiver.shutdown()
+        try:
+            self._sinks.flush()
+        finally:
+            if not self._sinks.has_reader:
+                self._tell("unread")
+                self._receiver.shutdown()
 
     def _end(self) -> None:
         self._receiver.close()
@@ -118,9 +121,9 @@ class Worker:
             leave_standard_output()
         with contextlib.suppress(OSError):
             self._sinks.close()
-        self._tell("report", self._receiver.stats())
+        self._tell("report")
 
-    def _tell(self, word: str, stats: ReceiverStats | None) -> None:
-        told: Told = (word, stats)
+    def _tell(self, word: str) -> None:
+        told: Told = (word, self._sinks.add_to(self._receiver.stats()))
         with self._is_telling, contextlib.suppress(OSError):  # nobody is left to be told
             self._link.send(told)

@@ -44,6 +44,7 @@ GAUGES = {
     "queued_bytes": "queued_bytes",
     "reassembly_bytes": "reassembly_bytes",
     "uptime": "uptime_seconds",
+    "output_blocked": "output_blocked_seconds",
     "receive_buffer": "receive_buffer_bytes",
     "key_last_used": "key_last_used_timestamp_seconds",
 }
@@ -63,6 +64,7 @@ COUNTERS = {
     "callback_errors": "callback_errors",
     "internal_errors": "internal_errors",
     "clients_refused": "refused_clients",
+    "output_errors": "output_errors",
     "streams_seen": "streams_seen",
     "streams_ended": "streams_ended",
 }

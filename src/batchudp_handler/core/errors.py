@@ -10,7 +10,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Self
 
-__all__ = ["BatchUDPError", "ConfigError", "DecodeError", "Reason", "explained"]
+__all__ = ["BatchUDPError", "ConfigError", "DecodeError", "Reason", "UnfinishedBatch", "explained"]
 
 
 class BatchUDPError(Exception):
@@ -19,6 +19,13 @@ class BatchUDPError(Exception):
 
 class ConfigError(BatchUDPError, ValueError):
     """A setting has a value that is not allowed; the text says which values are."""
+
+
+class UnfinishedBatch(BatchUDPError):
+    """Raised by `after_batch`: its records are not all where they should be.
+
+    The receiver does not confirm the batch, so an acknowledged sender keeps it.
+    """
 
 
 class Reason(StrEnum):

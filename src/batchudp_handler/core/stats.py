@@ -142,6 +142,15 @@ class ReceiverStats:
     clients_refused: Mapping[str, int] = field(default_factory=dict)
     """By cause: clients of the control socket and the metrics page that were let go without an
     answer, because they were too many, too slow or did not read."""
+    unformatted: Mapping[str, int] = field(default_factory=dict)
+    """Delivered records that did not fit the script's pattern, by error; they are written
+    without it."""
+    output_errors: Mapping[str, int] = field(default_factory=dict)
+    """Writes that the script's output refused, by the name of the errno; each is tried again
+    until it succeeds, and nothing is confirmed before. A full pipe counts when nobody has read
+    from it for five seconds."""
+    output_blocked: float = 0.0
+    """Seconds for which the script's output has refused what waits; 0: it does not."""
     trimmed: Mapping[str, int] = field(default_factory=dict)
     """What delivered records lost to a limit: texts that were cut, fields that were left out,
     templates that were not trusted and are shown as they came."""

@@ -302,12 +302,13 @@ class BatchUDPReceiver:
             message = "a receiver serves once"
             raise RuntimeError(message)
         self._serving = threading.current_thread()
+        used = 0.0
         try:
             self._worker.start()
             run_loop(self.guard, Loop.READER, self._turn, lambda: self._is_stopping)
-            self._read_the_rest()
+            used = self._read_the_rest()
         finally:
-            self._end()
+            self._end(used)
 
     def shutdown(self) -> None:
         """Stop reading, finish what waits, and return when that is done.
@@ -466,26 +467,27 @@ class BatchUDPReceiver:
         for data, address in replies:
             self._socket.send(data, address)
 
-    def _read_the_rest(self) -> None:
-        """What had reached the kernel before the end counts as received."""
-        until = self._clock() + LAST_READ_SECONDS
-        while self._clock() < until:
+    def _read_the_rest(self) -> float:
+        """What had reached the kernel before the end counts as received; the seconds it took."""
+        began = self._clock()
+        until = began + min(LAST_READ_SECONDS, self._config.shutdown_timeout)
+        while True:
             datagrams = self._read()
             self._feed(datagrams)
-            if len(datagrams) < DATAGRAMS_AT_ONCE:
-                return
+            if len(datagrams) < DATAGRAMS_AT_ONCE or self._clock() >= until:
+                return self._clock() - began
 
-    def _end(self) -> None:
+    def _end(self, used: float) -> None:
         try:
-            self._finish()
+            self._finish(max(0.0, self._config.shutdown_timeout - used))
         finally:
             self._stopped.set()
             if self._is_closing:
                 self._release()
 
-    def _finish(self) -> None:
+    def _finish(self, timeout: float) -> None:
         """Let the worker finish, then say goodbye to the streams."""
-        guard, timeout = self.guard, self._config.shutdown_timeout
+        guard = self.guard
         is_finished = guard.run(Seam.WORKER, self._worker.finish, timeout, default=False)
         with self._lock:
             self._protocol.close(self._clock())

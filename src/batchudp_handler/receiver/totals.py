@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["total"]
 
-_LATEST = frozenset({"key_last_used", "uptime"})
+_LATEST = frozenset({"key_last_used", "output_blocked", "uptime"})
 
 
 def total(parts: Sequence[ReceiverStats]) -> ReceiverStats:

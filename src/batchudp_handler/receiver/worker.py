@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from batchudp_handler.core.codec import decode_payload
-from batchudp_handler.core.errors import DecodeError, Reason
+from batchudp_handler.core.errors import DecodeError, Reason, UnfinishedBatch
 from batchudp_handler.core.events import BatchReceived
 from batchudp_handler.core.snapshot import records
 from batchudp_handler.receiver.guard import Loop, Seam, run_loop
@@ -91,7 +91,8 @@ class ReceiveWorker:
         diagnostics: Where the receiver's own messages go.
         on_handled: Called for every batch, once: how many records were delivered, and how many
             were rejected for which reason.
-        after_batch: Called when the records of a batch were handled, before `on_handled`.
+        after_batch: Called when the records of a batch were handled, before `on_handled`. If it
+            raises `UnfinishedBatch`, the batch is not confirmed.
         kernel_drops: The kernel's counter, which is watched.
     """
 
@@ -183,18 +184,26 @@ class ReceiveWorker:
             self._guard.loop_failed(Loop.WORKER, error)
 
     def _handle(self, event: BatchReceived) -> None:
-        delivered, rejected = self._deliver(event)
+        answer = self._deliver(event)
+        if answer is None:
+            return
+        delivered, rejected = answer
         self._on_handled(event, delivered, rejected)
         for reason, count in rejected.items():
             self._diagnostics.on_rejected(count, reason, event.address)
 
-    def _deliver(self, event: BatchReceived) -> tuple[int, Mapping[str, int]]:
-        """How many records were delivered, and how many not, by reason; never raises."""
+    def _deliver(self, event: BatchReceived) -> tuple[int, Mapping[str, int]] | None:
+        """How many records were delivered, and how many not, by reason; never raises.
+
+        None: neither can be said, and an acknowledged sender brings them again.
+        """
         reason = Reason.CODEC
         try:
             batch = self._decode(event)
             reason = Reason.HANDLER_ERROR
             self._hand_over(batch, event)
+        except UnfinishedBatch:
+            return None
         except DecodeError as error:
             return 0, {error.reason: event.n_rec or 1}
         except BaseException as error:  # noqa: BLE001  # a mistake of ours: answer all the same
@@ -226,6 +235,8 @@ class ReceiveWorker:
     def _write_out(self, after_batch: Callable[[], None]) -> bool:
         try:
             after_batch()
+        except UnfinishedBatch:
+            raise
         except BaseException as error:  # noqa: BLE001  # whatever an output raises
             self._guard.failed(Seam.AFTER_BATCH, error)
             return False

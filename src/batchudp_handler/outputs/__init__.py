@@ -1,0 +1,1 @@
+"""Where the scripts write records: a file that is rotated, or standard output."""
