@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -132,7 +132,7 @@ def carry_out(attack: Attack, folder: Path) -> Found:
         Attacked(folder, *arguments) as receiver,
         Attacker(receiver.address, attack.sources) as attacker,
     ):
-        plan = {"runs": [HONEST], "count": attack.records, "rate": RECORD_RATE}
+        plan: dict[str, Any] = {"runs": [HONEST], "count": attack.records, "rate": RECORD_RATE}
         with Sender(
             folder, receiver.address, settings=settings, is_told_to_end=True, **plan
         ) as sender:

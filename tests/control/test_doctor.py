@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Self
 
 import pytest
 
-from batchudp_handler.cli.doctor import PATIENCE, RESOLVE_SECONDS
+from batchudp_handler import BatchUDPReceiver
+from batchudp_handler.cli.doctor import PATIENCE, RESOLVE_SECONDS, findings
+from batchudp_handler.config import HandlerConfig
 from batchudp_handler.core.wire import CHECKSUM, Ack, Header, encode_ack, parse
+from batchudp_handler.receiver.receive_socket import usable_buffer
 from tests.test_cli_receive import Running, run
 
 if TYPE_CHECKING:
@@ -199,3 +202,18 @@ def test_giving_up_can_be_sooner() -> None:
     stats = json.loads(done.stderr.splitlines()[-1])
     assert sum(stats["dropped"].values()) == stats["accepted"] > 0
     assert stats["uptime"] < 10  # more than ten without the flag
+
+
+def test_no_advice_about_a_buffer_that_nobody_uses(tmp_path: pathlib.Path) -> None:
+    """A unix socket has none, another machine has its own; and the grant is what was granted."""
+    path = tmp_path / "log.sock"
+    with BatchUDPReceiver(f"unix://{path}") as receiver:
+        found = list(findings(HandlerConfig.from_mapping({"host": receiver.address})))
+    assert [each.text[:7] for each in found if each.topic == "buffers"] == ["sending"]
+    with BatchUDPReceiver("127.0.0.1", 0) as receiver:
+        host, port = receiver.address
+        found = list(findings(HandlerConfig.from_mapping({"host": host, "port": port})))
+        (receiving,) = [each for each in found if each.text.startswith("receiving")]
+        granted = usable_buffer(receiver.stats().receive_buffer)
+    assert f"{granted:,} bytes of 8,388,608 bytes asked for" in receiving.text
+    assert bool(receiving.advice) == (granted < 8_388_608)

@@ -252,7 +252,14 @@ class Ended:
 class Sender:
     """A process that logs what a plan says."""
 
-    def __init__(self, folder: Path, address: tuple[str, int], **plan: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        address: tuple[str, int],
+        *,
+        environ: Mapping[str, str] | None = None,
+        **plan: Any,
+    ) -> None:
         self.plan = Plan(*address, **plan)
         self._err = folder / f"{'-'.join(self.plan.runs)[:40]}-{id(self)}.err"
         program = Path(__file__).with_name("program.py")
@@ -262,7 +269,7 @@ class Sender:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=err,
-                env=clean_environment(),
+                env={**clean_environment(), **(environ or {})},
             )
         self._reports: list[dict[str, Any]] = []
         self._reader = threading.Thread(target=self._read)
@@ -292,6 +299,10 @@ class Sender:
     def kill(self) -> None:
         """The end that nobody hears of."""
         self.process.kill()
+        self.join()
+
+    def join(self) -> None:
+        """Wait for a process that ends by itself, and read what it said."""
         self.process.wait()
         self._reader.join()
 

@@ -11,7 +11,7 @@ import time
 from base64 import b64encode
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -51,7 +51,7 @@ BAD = Faults(delay=0.00025, loss=0.3, reorder=0.1, reorder_delay=0.002, duplicat
 
 
 def exchange(
-    folder: Path, scenario: Scenario, name: str, count: int, **plan: object
+    folder: Path, scenario: Scenario, name: str, count: int, **plan: Any
 ) -> tuple[Ended, Stats, dict[str, dict[str, int]]]:
     """Move records through a network, and insist on exactly once."""
     with Receiver(folder) as receiver, FaultProxy(receiver.address, scenario) as proxy:

@@ -35,6 +35,7 @@ from batchudp_handler.core.wire import (
     parse,
 )
 from batchudp_handler.keys import load_keys
+from batchudp_handler.receiver.receive_socket import grow_receive_buffer, usable_buffer
 from batchudp_handler.waits import clamped
 
 if TYPE_CHECKING:
@@ -398,16 +399,25 @@ def _buffer_findings(line: Line, place: Place) -> Iterator[Finding]:
     sending, receiving = _system_limit("wmem_max"), _system_limit("rmem_max")
     limit = "" if sending is None else f", net.core.wmem_max {sending:,}"
     yield Finding("buffers", f"sending: {line.send_buffer:,} bytes{limit}")
-    if receiving is None:
+    if line.family == socket.AF_UNIX:  # it has no buffer of its own
         return
-    text = f"receiving on this machine: net.core.rmem_max {receiving:,}"
-    if receiving >= WANTED_BUFFER:
+    if not _is_local(place):
+        yield Finding("buffers", "receiving: what counts is the receiver's machine")
+        return
+    granted = _grantable()
+    limit = "" if receiving is None else f", net.core.rmem_max {receiving:,}"
+    text = f"receiving: {granted:,} bytes of {WANTED_BUFFER:,} bytes asked for are granted{limit}"
+    if granted >= WANTED_BUFFER:
         yield Finding("buffers", text)
-    elif _is_local(place):
+    else:
         advice = f"bursts overflow it: sysctl -w net.core.rmem_max={WANTED_BUFFER}"
         yield Finding("buffers", text, Grade.HINT, advice)
-    else:
-        yield Finding("buffers", f"{text}; what counts is the receiver's machine")
+
+
+def _grantable() -> int:
+    """Bytes that a receiver gets for its buffer when this user starts it here."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        return usable_buffer(grow_receive_buffer(probe, WANTED_BUFFER))
 
 
 def _system_limit(name: str) -> int | None:

@@ -36,7 +36,7 @@ from batchudp_handler.engines import forwarder
 from batchudp_handler.receiver import BatchUDPReceiver
 from batchudp_handler.receiver.guard import Guard, Loop, error_text, run_loop
 from batchudp_handler.receiver.handler_errors import configured_handlers
-from batchudp_handler.receiver.receive_socket import address_text, is_loopback
+from batchudp_handler.receiver.receive_socket import address_text, is_loopback, usable_buffer
 from batchudp_handler.receiver.reemit import DIAGNOSTICS
 from batchudp_handler.settings import (
     HOST,
@@ -309,12 +309,17 @@ def announce(
     def warn(words: str, *args: object) -> None:
         Guard().say(logging.getLogger(DIAGNOSTICS), logging.WARNING, words, *args)
 
-    say(f"listening on {where}, receive buffer {granted} bytes")
-    if granted < config.receive_buffer:
+    if isinstance(address, str):  # what waits for a unix socket is bounded by its senders' buffers
+        say(f"listening on {where}")
+        return
+    usable = usable_buffer(granted)
+    asked = config.receive_buffer
+    say(f"listening on {where}, receive buffer {usable:,} bytes of {asked:,} bytes asked for")
+    if usable < asked:
         warn(
             "asked for a receive buffer of %d bytes, got %d; see net.core.rmem_max",
-            config.receive_buffer,
-            granted,
+            asked,
+            usable,
         )
     if not (is_loopback(address) or config.key_file or config.allow):
         warn("anyone who reaches %s may send: neither key_file nor allow is set", where)

@@ -180,4 +180,5 @@ class ReceiverStats:
     uptime: float = 0.0
     """Seconds since the receiver was made."""
     receive_buffer: int = 0
-    """The kernel buffer that was granted, in bytes."""
+    """The kernel's buffer in bytes, as the kernel counts it: on Linux twice what was granted,
+    because its bookkeeping is charged, too."""

@@ -16,6 +16,7 @@ import os
 import select
 import socket
 import struct
+import sys
 from typing import TYPE_CHECKING
 
 from batchudp_handler.core.reply_names import beside
@@ -27,7 +28,14 @@ if TYPE_CHECKING:
 
     from batchudp_handler.core.events import Address
 
-__all__ = ["ReceiveSocket", "address_text", "inherited_socket", "is_loopback"]
+__all__ = [
+    "ReceiveSocket",
+    "address_text",
+    "grow_receive_buffer",
+    "inherited_socket",
+    "is_loopback",
+    "usable_buffer",
+]
 
 SO_RCVBUFFORCE = 33
 SO_RXQ_OVFL = 40
@@ -56,7 +64,7 @@ class ReceiveSocket:
         self._inode: tuple[int, int] | None = None
         self._socket = inherited if inherited is not None else self._bound(host, port)
         self._socket.setblocking(False)
-        self.receive_buffer = _grow_receive_buffer(self._socket, receive_buffer)
+        self.receive_buffer = grow_receive_buffer(self._socket, receive_buffer)
         self._read_size = buffer_size + 1  # one byte more shows that a datagram was longer
         self._overflow_count: int | None = None
         self._receive = self._receiver()
@@ -225,7 +233,7 @@ def is_loopback(address: Address) -> bool:
     return host == "::1" or host.removeprefix("::ffff:").startswith("127.")
 
 
-def _grow_receive_buffer(sock: socket.socket, wanted: int) -> int:
+def grow_receive_buffer(sock: socket.socket, wanted: int) -> int:
     """Ask with privilege, then without; the kernel's answer counts its bookkeeping, too."""
     for option in (SO_RCVBUFFORCE, socket.SO_RCVBUF):
         try:
@@ -234,6 +242,11 @@ def _grow_receive_buffer(sock: socket.socket, wanted: int) -> int:
         except OSError:
             continue
     return sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+
+
+def usable_buffer(granted: int) -> int:
+    """Of what the kernel says it granted, the part that was asked for: Linux doubles it."""
+    return granted // 2 if sys.platform == "linux" else granted
 
 
 def _drops_from_meminfo(sock: socket.socket) -> int | None:

@@ -1,0 +1,1 @@
+"""Senders, a receiver and its output under faults: every accepted record is written or counted."""
