@@ -234,7 +234,7 @@ def test_long_texts_that_wait_are_bounded(delivery: str, overflow: str) -> None:
     assert done.returncode == 0, done.stderr
     grown, waiting, dropped = map(int, done.stdout.split())
     assert grown < 60_000_000
-    assert 5 <= waiting <= 20
+    assert 5 <= waiting <= 22  # two of them are being encoded
     assert dropped >= 200
 
 

@@ -69,8 +69,7 @@ CREATED, MSECS, RELATIVE, VALUES, EXTRAS, EXC_TEXT, STACK_INFO = range(17, 24)
 SITE: Final = slice(NAME, PROCESS)
 ORIGIN: Final = slice(PROCESS, CREATED)
 PLAIN_LENGTH: Final = 18
-"""Of what is captured of a plain record, whose texts are short; a snapshot has 24 values."""
-TOO_LONG: Final = LIGHT + 1
+"""Of what is captured of a plain record, which has no long text; a snapshot has 24 values."""
 
 MAX_HOPS = 4
 """How often a record may be shipped before it is taken for one that runs in a circle."""
@@ -107,18 +106,17 @@ def capture(
     attributes = record.__dict__  # last, because then the attributes are read faster
     if (
         (type(attributes) is dict and len(attributes) == STANDARD_LENGTH)
-        and (type(message) is str and type(args) is tuple)
+        and (type(message) is str and len(message) <= LIGHT and type(args) is tuple)
         and exc_info is exc_text is stack_info is None
         and type(record).getMessage is _plain_get_message
     ):
-        length = len(message)
         for value in args:
-            if (kind := type(value)) is str:
-                length += len(value)
-            elif kind not in SCALARS:
-                length = TOO_LONG
+            if type(value) is str:
+                if len(value) > LIGHT:
+                    break
+            elif type(value) not in SCALARS:
                 break
-        if length <= LIGHT:
+        else:
             return (
                 name, levelno, levelname, pathname, filename, module, lineno, function,
                 process, process_name, thread, thread_name, task,

@@ -1,8 +1,8 @@
 """What the texts of a record take in memory.
 
-Most records have short texts, and nobody weighs them: `capture` adds up the lengths of message and
-arguments in passing, and gives a record whose texts are longer than `LIGHT` as a snapshot. Of
-snapshots the texts are weighed here, on the thread that logs; only if they are long, exactly.
+Most records have no long text, and nobody weighs them: `capture` sees in passing that message and
+arguments are short. All other records become snapshots on the thread that logs, and those that
+have a long text, wherever it is, are weighed here.
 """
 
 from __future__ import annotations
@@ -10,53 +10,44 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from batchudp_handler.core.batch import Captured
+    from batchudp_handler.core.batch import Snapshot
 
 __all__ = ["LIGHT", "text_bytes"]
 
 LIGHT = 256
-"""Characters of all texts together up to which a record is charged a flat size."""
+"""Characters of a text that is not long."""
+NESTED = frozenset({list, tuple, dict})
 VALUES = 20
 """Where in a snapshot the values begin that are the record's own."""
 
 
-def text_bytes(snapshot: Captured) -> int:
-    """Bytes that message, arguments, extras, exception and stack of a snapshot take.
-
-    Returns:
-        At most `LIGHT`, when they have no more characters than that.
-    """
+def text_bytes(snapshot: Snapshot) -> int:
+    """Bytes that message, arguments, extras, exception and stack take; 0: none of them is long."""
     values, extras, exception, stack = snapshot[VALUES:]
-    length = len(values) if type(values) is str else _characters(values)
-    if extras is not None:
-        length += _characters(extras.values())
-    if exception is not None:
-        length += len(exception)
-    if stack is not None:
-        length += len(stack)
-    return length if length <= LIGHT else _size(snapshot[VALUES:])
+    if (
+        (len(values) > LIGHT if type(values) is str else _has_long_text(values))
+        or (extras is not None and _has_long_text(extras.values()))
+        or (exception is not None and len(exception) > LIGHT)
+        or (stack is not None and len(stack) > LIGHT)
+        or (extras is not None and max(map(len, extras), default=0) > LIGHT)
+    ):
+        return _size(snapshot[VALUES:])
+    return 0
 
 
-def _characters(values: Any) -> int:
-    """Characters in the texts, nested ones included."""
-    length = 0
+def _has_long_text(values: Any) -> bool:
     for value in values:
-        kind = type(value)
-        if kind is str:
-            length += len(value)
-        elif kind is list or kind is tuple:
-            length += _characters(value)
-        elif kind is dict:
-            length += _characters(value) + _characters(value.values())
-    return length
+        if type(value) is str:
+            if len(value) > LIGHT:
+                return True
+        elif type(value) in NESTED and (len(value) > LIGHT or _has_long_text(value)):
+            return True
+    return type(values) is dict and _has_long_text(values.values())
 
 
-def _size(value: Any) -> int:
-    """Bytes of the texts, and of what holds them."""
-    size: int = value.__sizeof__()
-    kind = type(value)
-    if kind is list or kind is tuple:
-        size += sum(map(_size, value))
-    elif kind is dict:
-        size += sum(map(_size, value)) + sum(map(_size, value.values()))
-    return size
+def _size(values: Any) -> int:
+    """Bytes of the texts and numbers, and of what holds them."""
+    size: int = values.__sizeof__()
+    for value in values:
+        size += _size(value) if type(value) in NESTED else value.__sizeof__()
+    return size + _size([*values.values()]) if type(values) is dict else size

@@ -40,8 +40,8 @@ CAUSES = ("buffer_full", "capacity_bytes", "self_log", "relay", "record_error")
 RESERVE = 5
 """With a protected level, one fifth of the capacity is kept for the records that have it."""
 FLAT_SIZE = LIGHT
-"""Bytes that a record is charged whose texts are not longer together. Nobody need weigh it; what
-its other attributes take is bounded by the number of records."""
+"""Bytes that a record without a long text is charged. Nobody need weigh it: the number of records
+bounds what it really takes."""
 CROWDED = 4
 """Long texts that take a quarter of the bytes leave without waiting for company."""
 HEADROOM = 16
@@ -184,7 +184,7 @@ class Buffer(Generic[Books]):
     def append(self, snapshot: Captured, levelno: int) -> bool:
         """Queue a snapshot; True when the caller is the one who must wake the owner."""
         items = self._items
-        if len(snapshot) != PLAIN_LENGTH and (size := text_bytes(snapshot)) > FLAT_SIZE:
+        if len(snapshot) != PLAIN_LENGTH and (size := text_bytes(snapshot)):
             return self._append_heavy(Heavy(snapshot, size), levelno)
         if len(items) >= self._unreserved and not self._has_room(levelno, FLAT_SIZE):
             return False
@@ -232,7 +232,7 @@ class Buffer(Generic[Books]):
         try:
             while len(taken) < count and weight < limit_bytes:
                 each = items.popleft()
-                if isinstance(each, Heavy):
+                if type(each) is Heavy:
                     weight += each.size
                     taken.append(each.snapshot)
                 else:
@@ -320,9 +320,14 @@ class Buffer(Generic[Books]):
         free = self._capacity_bytes - self._held_bytes - self._bytes.estimate()
         self._unreserved = min(self._capacity - self._held - self._reserve, free // FLAT_SIZE)
 
+    @property
+    def _most(self) -> int:
+        """Records that may wait here, the reserve included."""
+        return self._capacity - self._held
+
     def _lack(self, size: int, *, is_protected: bool) -> str | None:
         """What there is not enough of for one more record of this size; None: it fits."""
-        limit = self._capacity - self._held - (0 if is_protected else self._reserve)
+        limit = self._most - (0 if is_protected else self._reserve)
         waiting = len(self._items)
         if waiting >= limit:
             return "buffer_full"
@@ -339,20 +344,29 @@ class Buffer(Generic[Books]):
         return self._make_room(lack, size, is_protected)
 
     def _drop_oldest(self, lack: str, size: int, is_protected: bool) -> bool:
+        items = self._items
         wanted: str | None = lack
         while wanted is not None:
-            self.drop(wanted)
+            self._tallies[wanted].add()
             try:
-                if not is_protected and _levelno(self._items[0]) >= self._protect_level:
+                if self._is_to_stay(is_protected):
                     return False
-                oldest = self._items.popleft()
+                oldest = items.popleft()
             except IndexError:
                 return self._find_room(wanted, size, is_protected)
-            if isinstance(oldest, Heavy):
+            if type(oldest) is Heavy:
                 self._bytes.add(-oldest.size)
+            if wanted == "buffer_full" and size == FLAT_SIZE and len(items) < self._most:
+                return True  # no smaller one went
             # one comes for one that went: into the reserve, if that is in use
             wanted = self._lack(size, is_protected=True)
         return True
+
+    def _is_to_stay(self, is_protected: bool) -> bool:
+        """Whether the oldest must not give way to one that is not protected."""
+        if is_protected or self._protect_level == NEVER:
+            return False
+        return _levelno(self._items[0]) >= self._protect_level
 
     def _find_room(self, counted: str, size: int, is_protected: bool) -> bool:
         """Nothing waits any more: either the owner has just taken it, or it holds too much."""
