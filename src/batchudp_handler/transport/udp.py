@@ -335,9 +335,8 @@ class UDPTransport:
         try:
             if self.wakeup.renew():
                 return  # a wake-up may have been lost with the old pair
-        except (
-            OSError
-        ) as error:  # no descriptor is left: look again soon, since nobody can wake us
+        except OSError as error:
+            # no descriptor is left: look again soon, since nobody can wake us
             self._count_error(error)
             timeout = BLIND_WAIT if timeout is None else min(timeout, BLIND_WAIT)
         events = (POLLIN if readable else 0) | (POLLOUT if writable else 0)
