@@ -10,7 +10,6 @@ that sends runs no code of the user and is never the last to hold one of its obj
 from __future__ import annotations
 
 import logging
-from itertools import islice
 from math import isfinite
 from operator import index
 from typing import TYPE_CHECKING, Any
@@ -155,16 +154,14 @@ def additions(attributes: Any) -> tuple[dict[str, JSON] | None, str | None, int]
         attributes: All attributes of the record, every standard one among them. Those that are
             not standard are the last ones, unless somebody changed the order, and that shows.
     """
-    if type(attributes) is not dict:
+    if type(attributes) is not dict or len(attributes) > STANDARD_LENGTH + MAX_EXTRAS:
         return _odd_additions(complete(attributes))
-    extras: dict[Any, Any] = dict(islice(attributes.items(), STANDARD_LENGTH, None))
-    for name in extras:
-        if type(name) is not str:
+    extras: dict[str, JSON] = {}
+    for name in [*attributes][STANDARD_LENGTH:]:
+        if type(name) is not str or name in RESERVED:
             return _odd_additions(complete(attributes))
-    if not RESERVED.isdisjoint(extras) or len(extras) > MAX_EXTRAS:
-        return _odd_additions(attributes)
-    if not SCALARS.issuperset(map(type, extras.values())):
-        extras = {name: json_safe(value) for name, value in extras.items()}
+        value = attributes[name]
+        extras[name] = value if type(value) in SCALARS else json_safe(value)
     return extras, None, 0
 
 

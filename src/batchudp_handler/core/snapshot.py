@@ -195,7 +195,10 @@ def _snapshot(
 ) -> Snapshot | None:
     """The snapshot of a record that is not plain; only the values in `place` are."""
     message, args, exc_info, exc_text, stack_info = content
-    *where, task = place[:13]
+    (
+        name, levelno, levelname, pathname, filename, module, lineno, function,
+        process, process_name, thread, thread_name, task, created, msecs, relative,
+    ) = place  # fmt: skip
     extras = hostname = None
     hops = 0
     has_own_message = type(record).getMessage is not _plain_get_message
@@ -223,7 +226,9 @@ def _snapshot(
     if stack_info is not None:
         stack_info = optional_text(stack_info)
     return (
-        *where[:8], template, count, *where[8:], task, hostname, hops, *place[13:],
+        name, levelno, levelname, pathname, filename, module, lineno, function, template, count,
+        process, process_name, thread, thread_name, task, hostname, hops,
+        created, msecs, relative,
         values, extras, exc_text, stack_info,
     )  # fmt: skip
 
