@@ -278,7 +278,7 @@ class ReceiverConfig:
     accept_unauthenticated: bool = setting(
         False, SWITCH, "take datagrams without a key although there are keys"
     )
-    max_records: int = setting(10_000, integer(1, 65_535), "most records in one datagram")
+    max_records: int = setting(2_048, integer(1, 65_535), "most records in one datagram")
     max_batch_size: int = setting(
         1_048_576,
         integer(1_024, 67_108_864, "BYTES"),

@@ -10,14 +10,22 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from batchudp_handler.core import json_text
+from batchudp_handler.core.budget import Budget
 from batchudp_handler.core.errors import DecodeError, Reason
 from batchudp_handler.core.json_text import (
     MAX_DIGITS,
     dumps,
     encode_with_escapes,
     has_long_number,
-    loads,
 )
+from batchudp_handler.core.limits import DecodeLimits
+
+
+def loads(body: bytes) -> Any:
+    """Parse with the usual limits."""
+    return json_text.loads(body, Budget(DecodeLimits()), DecodeLimits().json_depth)
+
 
 json_values = st.recursive(
     st.one_of(

@@ -74,12 +74,6 @@ def inflated(size: int) -> bytes:
     return zlib.compress(text[:-2] + b"y" * (size - len(text)) + text[-2:])
 
 
-def expanded(characters: int) -> bytes:
-    """Records that take so many characters from the table, ten at a time."""
-    count = characters // 10
-    return compact(count, strings=["s" * 10], values=[[{"of": [0] * count}]])
-
-
 WHOLE: dict[str, tuple[int, Callable[[int], bytes], Codec, Reason]] = {
     "inflated_bytes": (300, inflated, Codec.ZLIB, Reason.INFLATE_LIMIT),
     "records": (10, compact, Codec.JSON, Reason.TOO_MANY_RECORDS),
@@ -89,6 +83,7 @@ WHOLE: dict[str, tuple[int, Callable[[int], bytes], Codec, Reason]] = {
         Codec.JSON,
         Reason.SHAPE,
     ),
+    "json_depth": (12, lambda depth: row(extra={"k": nested(depth - 2)}), Codec.JSON, Reason.JSON),
     "table_characters": (
         20,
         lambda size: compact(strings=["s" * size], values=[[{"of": [0]}]]),
@@ -106,14 +101,6 @@ def test_a_payload_beyond_the_limit_is_refused(name: str) -> None:
     assert refusal(make(limit - 1), limits, codec) is None
     assert refusal(make(limit), limits, codec) is None
     assert refusal(make(limit + 1), limits, codec) is reason
-
-
-def test_all_strings_from_the_table_together() -> None:
-    """What records take from the table counts as often as they take it."""
-    limits = replace(ROOMY, expanded_characters=100)
-    assert refusal(expanded(90), limits) is None
-    assert refusal(expanded(100), limits) is None
-    assert refusal(expanded(110), limits) is Reason.INFLATE_LIMIT
 
 
 def test_a_list_of_rows_has_the_same_limit_of_records() -> None:
@@ -177,7 +164,7 @@ PARTS: dict[str, list[tuple[int, Callable[[int], bytes], tuple[int, int, int, in
     ],
     "path_characters": [
         (30, lambda size: row(pathname="/".ljust(size, "/")), CUT),
-        (30, lambda size: compact(sites=[site(pathname="/".ljust(size, "/"))]), CUT),
+        (30, lambda size: compact(sites=[site(pathname="/".ljust(size, "/"))]), BAD),
     ],
     "extras": [
         (4, lambda count: row(extra={f"k{number}": 1 for number in range(count)}), LEFT_OUT),
@@ -192,6 +179,15 @@ PARTS: dict[str, list[tuple[int, Callable[[int], bytes], tuple[int, int, int, in
             LEFT_OUT,
         ),
         (4, lambda count: compact(static={f"k{number}": 1 for number in range(count)}), LEFT_OUT),
+    ],
+    "extra_names": [
+        (
+            4,
+            lambda count: compact(
+                count, extra={f"k{number}": [[number], [1]] for number in range(count)}
+            ),
+            LEFT_OUT,
+        ),
     ],
     "extra_characters": [
         (40, lambda size: row(extra={"k": "v" * size}), CUT),
@@ -240,6 +236,6 @@ def test_a_level_of_a_row_beyond_the_limit_is_none() -> None:
 
 
 def test_no_limit_is_without_a_test() -> None:
-    """A limit that is added later is missed here. Two are tested where what they need is."""
-    elsewhere = {"zstd_window_log", "logger_components", "expanded_characters"}
+    """A limit that is added later is missed here. Some are tested where what they need is."""
+    elsewhere = {"zstd_window_log", "logger_components", "output_factor", "work"}
     assert {*WHOLE, *PARTS, *elsewhere} == {field.name for field in fields(DecodeLimits)}

@@ -12,6 +12,7 @@ from batchudp_handler.core.template import (
     fallback_text,
     is_portable,
     is_trusted,
+    padding,
 )
 
 PORTABLE = [
@@ -122,7 +123,7 @@ def test_caches_are_bounded() -> None:
     for number in range(5_000):
         is_trusted(f"%s {number}", (str,))
     assert is_trusted.cache_info().currsize <= 4_096
-    assert is_portable.cache_info().currsize <= 4_096
+    assert padding.cache_info().currsize <= 4_096
 
 
 def test_fallback_shows_template_and_arguments() -> None:

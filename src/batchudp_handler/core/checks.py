@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from batchudp_handler.core.budget import Price
 from batchudp_handler.core.portable import LAST_SECOND, MAX_INTEGER
 from batchudp_handler.core.safe import cut
 from batchudp_handler.core.snapshot import attribute_name
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from batchudp_handler.core.batch import JSON
+    from batchudp_handler.core.budget import Budget
     from batchudp_handler.core.limits import DecodeLimits
 
 __all__ = ["REFUSED", "Checks"]
@@ -31,10 +33,11 @@ REFUSED: Final = _Refused()
 
 
 class Checks:
-    """The checks of one payload of `size` bytes."""
+    """The checks of one payload of `size` bytes, and its budget."""
 
-    def __init__(self, limits: DecodeLimits, size: int) -> None:
+    def __init__(self, limits: DecodeLimits, budget: Budget, size: int) -> None:
         self.limits = limits
+        self.budget = budget
         self.fields_refused = 0
         self.truncated = 0
         self._texts_fit = size <= limits.text_characters
@@ -123,9 +126,13 @@ class Checks:
             self.fields_refused += value is not None
             return {}
         allowed: dict[str, JSON] = {}
-        for key, item in value.items():
+        for done, (key, item) in enumerate(value.items()):
+            if len(allowed) >= self.limits.extras:
+                self.fields_refused += len(value) - done
+                break
+            self.budget.work(Price.MEMBER)
             name = self.extra_name(key)
-            if name is None or len(allowed) >= self.limits.extras:
+            if name is None:
                 self.fields_refused += 1
             elif (checked := self.extra(item)) is not REFUSED:
                 allowed[name] = checked

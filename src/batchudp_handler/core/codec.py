@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from batchudp_handler.core.batch import Batch, BatchHeader
+from batchudp_handler.core.budget import PAYLOAD_WEIGHT, Budget
+from batchudp_handler.core.checks import Checks
 from batchudp_handler.core.compact import CompactEncoder, encode_compact
 from batchudp_handler.core.compact_reader import decode_compact
 from batchudp_handler.core.compression import (
@@ -53,7 +55,10 @@ def decode_payload(codec: int, body: bytes, limits: DecodeLimits) -> Batch:
         DecodeError: The body cannot be divided into records. Nothing else is ever raised.
     """
     payload = decompress(codec, body, limits)
-    document = loads(payload)
+    budget = Budget(limits)
+    budget.output(len(payload) * PAYLOAD_WEIGHT)
+    document = loads(payload, budget, limits.json_depth)
+    checks = Checks(limits, budget, len(payload))
     if isinstance(document, dict) and "sites" in document:
-        return decode_compact(document, len(payload), limits)
-    return decode_rows(document, len(payload), limits)
+        return decode_compact(document, checks)
+    return decode_rows(document, checks)

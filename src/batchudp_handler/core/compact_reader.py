@@ -14,17 +14,28 @@ from itertools import accumulate, repeat
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from batchudp_handler.core.batch import Batch
-from batchudp_handler.core.checks import REFUSED, Checks
+from batchudp_handler.core.budget import (
+    LARGE_FLOAT,
+    PRINTED_LARGE_FLOAT,
+    PRINTED_MEMBER,
+    PRINTED_NUMBER,
+    PRINTED_RECORD,
+    Price,
+    printed,
+    printed_each,
+    printed_value,
+)
+from batchudp_handler.core.checks import REFUSED
 from batchudp_handler.core.errors import DecodeError, Reason
 from batchudp_handler.core.paths import filename_and_module
 from batchudp_handler.core.portable import LAST_SECOND
-from batchudp_handler.core.template import SCALARS, fallback_text, is_trusted
+from batchudp_handler.core.template import SCALARS, fallback_text, is_trusted, padding
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from batchudp_handler.core.batch import Column, Content
-    from batchudp_handler.core.limits import DecodeLimits
+    from batchudp_handler.core.checks import Checks
 
 __all__ = ["decode_compact"]
 
@@ -34,13 +45,13 @@ _END = object()
 _NOTHING: Column = ((), ())
 
 
-def decode_compact(document: dict[str, Any], size: int, limits: DecodeLimits) -> Batch:
-    """Read a parsed payload of `size` bytes.
+def decode_compact(document: dict[str, Any], checks: Checks) -> Batch:
+    """Read a parsed payload.
 
     Raises:
-        DecodeError: The payload cannot be divided into records.
+        DecodeError: The payload cannot be divided into records, or costs too much.
     """
-    return _Reader(document, Checks(limits, size)).batch()
+    return _Reader(document, checks).batch()
 
 
 def _refuse(detail: str) -> NoReturn:
@@ -54,11 +65,12 @@ class _Reader:
         self._document = document
         self._checks = checks
         self._limits = checks.limits
+        self._budget = checks.budget
         self._malformed = 0
         self._templates_refused = 0
-        self._expanded = 0
         self._strings: list[str] = []
-        self._longest = 0
+        self._printed_strings: list[int] = []
+        self._tried: set[tuple[str, tuple[type, ...]]] = set()
         self._rows = 0
 
     def batch(self) -> Batch:
@@ -66,18 +78,23 @@ class _Reader:
         self._strings = self._table()
         site = self._site_column()
         templates = [self._site(row) for row in self._sites()]
-        origins = [self._origin(row) for row in self._list("origins")]
+        origins = [self._origin(row) for row in self._origins()]
         if max(site) >= len(templates) or not origins:
             _refuse("site or origins")
+        hostname = self._checks.name(self._document.get("host"))
+        static_fields = self._checks.object(self._document.get("static"))
+        origin = self._origin_column(len(origins))
+        self._charge_places(templates, site, origins, origin)
+        self._charge_shared(hostname, static_fields)
         contents = self._contents(site, templates)
         created, msecs, relative = self._times()
         return Batch(
-            hostname=self._checks.name(self._document.get("host")),
-            static_fields=self._checks.object(self._document.get("static")),
+            hostname=hostname,
+            static_fields=static_fields,
             sites=[_SITELESS if site is None else site[:8] for site in templates],
             origins=origins,
             site=site,
-            origin=self._origin_column(len(origins)),
+            origin=origin,
             contents=contents,
             created=created,
             msecs=msecs,
@@ -104,16 +121,25 @@ class _Reader:
         sites = self._list("sites")
         if len(sites) > self._limits.sites:
             _refuse("sites")
+        self._budget.work(len(sites) * Price.SITE)
         return sites
+
+    def _origins(self) -> list[Any]:
+        origins = self._list("origins")
+        if len(origins) > self._limits.records:
+            _refuse("origins")
+        self._budget.work(len(origins) * Price.ORIGIN)
+        return origins
 
     def _table(self) -> list[str]:
         strings = self._list("strings")
         if strings:
             if set(map(type, strings)) != {str}:
                 _refuse("strings")
-            self._longest = max(map(len, strings))
-            if self._longest > self._limits.table_characters:
+            if max(map(len, strings)) > self._limits.table_characters:
                 raise DecodeError(Reason.INFLATE_LIMIT, "strings")
+            self._budget.work(len(strings) * Price.STRING)
+            self._printed_strings = printed_each(strings)
         return strings
 
     def _site(self, row: object) -> tuple[Any, ...] | None:
@@ -122,13 +148,16 @@ class _Reader:
             return None
         name, levelno, levelname, pathname, lineno, function, template, nargs = row[:8]
         check = self._checks
-        path = check.name(pathname, self._limits.path_characters) or ""
-        filename, module = row[8:] or filename_and_module(path)
+        if not isinstance(pathname, str) or len(pathname) > self._limits.path_characters:
+            return None
+        if not isinstance(function, str | None) or not isinstance(lineno, int | None):
+            return None
+        filename, module = row[8:] or filename_and_module(pathname)
         site = (
             check.name(name),
             check.levelno(levelno),
             check.name(levelname),
-            path,
+            pathname,
             check.name(filename),
             check.name(module),
             check.integer(lineno) or 0,
@@ -173,7 +202,31 @@ class _Reader:
         if not site:
             _refuse("no records")
         self._rows = len(site)
+        self._budget.work(self._rows * Price.RECORD)
+        self._budget.output(self._rows * PRINTED_RECORD)
         return _indexes(site, self._rows)
+
+    # What every record of a kind has in common is sent once and printed with each of them.
+
+    def _charge_places(
+        self,
+        templates: list[tuple[Any, ...] | None],
+        site: list[int],
+        origins: list[tuple[Any, ...]],
+        origin: list[int] | None,
+    ) -> None:
+        sites = [0 if row is None else _printed_texts(row[:8]) for row in templates]
+        self._budget.output(sum(map(sites.__getitem__, site)))
+        threads = list(map(_printed_texts, origins))
+        if origin is None:
+            self._budget.output(threads[0] * self._rows)
+        else:
+            self._budget.output(sum(map(threads.__getitem__, origin)))
+
+    def _charge_shared(self, hostname: str | None, static_fields: dict[str, Any]) -> None:
+        size = printed(hostname or "") + printed_value(static_fields)
+        self._budget.output(size * self._rows)
+        self._budget.work(len(static_fields) * self._rows * Price.FIELD)
 
     def _origin_column(self, origins: int) -> list[int] | None:
         if "origin" not in self._document:
@@ -221,13 +274,8 @@ class _Reader:
         if not isinstance(column, dict) or not isinstance(column.get("of"), list):
             _refuse("column")
         strings, places = self._strings, _indexes(column["of"], len(self._strings))
-        values = [strings[place] for place in places]
-        self._expanded += len(values) * self._longest
-        if self._expanded > self._limits.expanded_characters:
-            self._expanded += sum(map(len, values)) - len(values) * self._longest
-            if self._expanded > self._limits.expanded_characters:
-                raise DecodeError(Reason.INFLATE_LIMIT, "strings")
-        return values
+        self._budget.output(sum(map(self._printed_strings.__getitem__, places)))
+        return [strings[place] for place in places]
 
     def _sparse(self, pair: object) -> Column:
         if not isinstance(pair, list) or len(pair) != 2:
@@ -281,21 +329,39 @@ class _Reader:
     def _formatted(
         self, template: str, columns: Sequence[Sequence[Any]]
     ) -> Iterator[Content | None]:
+        if columns[0]:
+            self._charge_template(template, columns)
         kinds = [set(map(type, column)) for column in columns]
         if all(len(kind) == 1 for kind in kinds):
             types = tuple([kind.pop() for kind in kinds])
-            if is_trusted(template, types):
+            if self._is_trusted(template, types):
                 return zip(repeat(template), zip(*columns, strict=True), strict=False)
         return iter([self._content(template, args) for args in zip(*columns, strict=True)])
 
     def _content(self, template: str, args: tuple[Any, ...]) -> Content | None:
         types = tuple(map(type, args))
-        if is_trusted(template, types):
+        if self._is_trusted(template, types):
             return template, args
         if not SCALARS.issuperset(types):
             return None
+        self._budget.work(Price.FALLBACK + len(args) * Price.FALLBACK_ARG)
         self._templates_refused += 1
         return fallback_text(template, args), ()
+
+    def _charge_template(self, template: str, columns: Sequence[Sequence[Any]]) -> None:
+        size = printed(template) + (padding(template) or 0)
+        for column in columns:
+            floats = [value for value in column if value.__class__ is float]
+            if floats:
+                is_large = max(floats) >= LARGE_FLOAT or min(floats) <= -LARGE_FLOAT
+                size += PRINTED_LARGE_FLOAT if is_large else PRINTED_NUMBER
+        self._budget.output(size * len(columns[0]))
+
+    def _is_trusted(self, template: str, types: tuple[type, ...]) -> bool:
+        if (template, types) not in self._tried:
+            self._budget.work(Price.TRIAL + len(template) * Price.TRIAL_CHARACTER)
+            self._tried.add((template, types))
+        return is_trusted(template, types)
 
     def _texts(self, member: str) -> Column:
         if member not in self._document:
@@ -312,11 +378,14 @@ class _Reader:
         room = [self._limits.extras] * self._rows if len(extra) > self._limits.extras else None
         columns: dict[str, Column] = {}
         for key, pair in extra.items():
+            self._budget.work(Price.COLUMN)
             rows, values = self._sparse(pair)
             name = self._checks.extra_name(key)
-            if name is None:
+            self._budget.work(len(values) * Price.FIELD)
+            if name is None or len(columns) >= self._limits.extra_names:
                 self._checks.fields_refused += len(values)
                 continue
+            self._budget.output(len(values) * (printed(name) + PRINTED_MEMBER))
             checked = self._checks.extras(values)
             if room is not None or (checked is not values and REFUSED in checked):
                 rows, checked = self._kept(self._all(rows), checked, room)
@@ -336,6 +405,10 @@ class _Reader:
                     continue
             kept.append((row, value))
         return [row for row, _ in kept], [value for _, value in kept]
+
+
+def _printed_texts(place: tuple[Any, ...]) -> int:
+    return printed("".join([value for value in place if value.__class__ is str]))
 
 
 _SITELESS = ("", 0, "", "", "", "", 0, "")

@@ -155,6 +155,16 @@ class Reason(StrEnum):
         "Would be larger than `max_batch_size` when decompressed.",
         "raise max_batch_size",
     )
+    OUTPUT_LIMIT = (
+        "output_limit",
+        "Its records would print more than 16 times `max_batch_size`.",
+        "raise max_batch_size, or send smaller static fields",
+    )
+    WORK_LIMIT = (
+        "work_limit",
+        "It would take too long to decode, for what is in it.",
+        "send fewer records or fields in one datagram",
+    )
     JSON = (
         "json",
         "Not JSON, or nested too deeply.",

@@ -15,9 +15,14 @@ from __future__ import annotations
 import json
 import re
 from math import isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from batchudp_handler.core.budget import Price
 from batchudp_handler.core.errors import DecodeError, Reason
+from batchudp_handler.core.json_survey import charge_text
+
+if TYPE_CHECKING:
+    from batchudp_handler.core.budget import Budget
 
 __all__ = ["MAX_DIGITS", "dumps", "encode_with_escapes", "has_long_number", "loads"]
 
@@ -53,22 +58,30 @@ def has_long_number(body: bytes) -> bool:
     return _LONG in body.translate(_FLATTEN)
 
 
-def loads(body: bytes) -> Any:
+def loads(body: bytes, budget: Budget, depth: int) -> Any:
     """Parse a JSON text from the network.
+
+    Args:
+        body: The text.
+        budget: What is charged for it, before it is parsed.
+        depth: How deep it may be nested.
 
     Returns:
         Its value: every float is finite and every int has at most `MAX_DIGITS` digits (others
         are given as the text they were), and every `str` can be encoded.
 
     Raises:
-        DecodeError: The text is not JSON in UTF-8, or is nested too deeply to be parsed.
+        DecodeError: The text is not JSON in UTF-8, is nested too deeply, or costs too much.
     """
+    charge_text(body, budget, depth)
     try:
         text = body.decode()
         if _SURROGATE.search(text):
+            budget.work(body.count(b"\\") * Price.SURROGATE)
             text = _ESCAPE.sub(_escaped, text)
         flat = body.translate(_FLATTEN)
         if _LONG in flat or any(exponent in flat for exponent in _EXPONENTS):
+            budget.work((body.count(b",") + body.count(b":")) * Price.CAREFUL_VALUE)
             return _careful.decode(text)
         return _plain.decode(text)
     except (ValueError, RecursionError, MemoryError) as error:

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 from batchudp_handler.core.batch import Batch
-from batchudp_handler.core.checks import Checks
+from batchudp_handler.core.budget import PRINTED_RECORD, Price
 from batchudp_handler.core.errors import DecodeError, Reason
 from batchudp_handler.core.json_text import dumps, encode_with_escapes, has_long_number
 from batchudp_handler.core.paths import filename_and_module
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from batchudp_handler.core.batch import JSON, BatchHeader, Snapshot
-    from batchudp_handler.core.limits import DecodeLimits
+    from batchudp_handler.core.checks import Checks
 
 __all__ = ["decode_rows", "encode_rows"]
 
@@ -45,6 +45,9 @@ LEVELS = {name.lower(): number for number, name in LEVEL_NAMES.items()} | {
 }
 """Level names of logging, syslog and other libraries, in lower case."""
 
+_T = TypeVar("_T")
+
+LEVEL = ("levelno", "level", "levelname")
 MESSAGE = ("message", "msg")
 NAME = ("name", "logger", "source")
 TIME = ("created", "timestamp", "@timestamp", "time")
@@ -119,18 +122,20 @@ def _entry(snapshot: Snapshot, header: BatchHeader) -> dict[str, Any]:
     return entry
 
 
-def decode_rows(document: object, size: int, limits: DecodeLimits) -> Batch:
-    """Read a parsed payload of `size` bytes: an array of objects, or one object.
+def decode_rows(document: object, checks: Checks) -> Batch:
+    """Read a parsed payload: an array of objects, or one object.
 
     Raises:
-        DecodeError: It is neither, or has too many entries.
+        DecodeError: It is neither, or has too many entries, or costs too much.
     """
     entries = document if isinstance(document, list) else [document]
-    if len(entries) > limits.records:
+    if len(entries) > checks.limits.records:
         raise DecodeError(Reason.TOO_MANY_RECORDS)
     if not entries:
         raise DecodeError(Reason.SHAPE, "no records")
-    reader = _Reader(Checks(limits, size))
+    checks.budget.work(len(entries) * (Price.ROW + Price.RECORD))
+    checks.budget.output(len(entries) * PRINTED_RECORD)
+    reader = _Reader(checks)
     for entry in entries:
         reader.read(entry)
     return reader.batch()
@@ -260,17 +265,29 @@ def _first(entry: Mapping[str, JSON], names: Iterable[str]) -> JSON:
 
 def _level(entry: Mapping[str, JSON], check: Checks) -> tuple[int, str]:
     """Number and name; each stands for the other where only one is said."""
-    name = check.name(entry.get("levelname"))
-    number = check.levelno(entry.get("levelno"))
-    level = entry.get("level")
+    said = [entry.get(member) for member in LEVEL]
+    number = _first_of(check.levelno(_whole(value)) for value in said)
+    name = _first_of(check.name(value) for value in said[:0:-1] if not _is_digits(value))
     if number is None:
-        number = check.levelno(int(level) if _is_digits(level) else level)
-    if name is None and not _is_digits(level):
-        name = check.name(level)
-    if number is None:
-        number = LEVELS.get((name or "").lower().strip(), INFO)
+        known = _first_of(_known_level(value) for value in said)
+        number = INFO if known is None else known
         name = LEVEL_NAMES[number] if not name or name.lower().strip() in LEVELS else name
     return number, LEVEL_NAMES.get(number, f"Level {number}") if name is None else name
+
+
+def _first_of(values: Iterable[_T | None]) -> _T | None:
+    return next((value for value in values if value is not None), None)
+
+
+def _whole(value: JSON) -> JSON:
+    """Digits, and floats without a fraction, as the numbers that they are."""
+    if _is_digits(value) or (isinstance(value, float) and value.is_integer()):
+        return int(value)
+    return value
+
+
+def _known_level(value: JSON) -> int | None:
+    return LEVELS.get(value.strip().lower()) if isinstance(value, str) else None
 
 
 def _is_digits(value: JSON) -> TypeGuard[str]:

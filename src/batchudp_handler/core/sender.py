@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from batchudp_handler.core.batch import BatchHeader
+from batchudp_handler.core.budget import printed_value
 from batchudp_handler.core.encoders import encoder_for
 from batchudp_handler.core.errors import ConfigError
 from batchudp_handler.core.one_way import OneWayDelivery
@@ -41,6 +42,10 @@ __all__ = ["SendFailure", "SenderProtocol", "SenderSettings", "StoragePolicy", "
 
 HELD_DATAGRAMS = 4
 """At least so many datagrams share the records that may be held."""
+
+
+PRINTED_STATIC = 8 << 20
+"""Bytes of static fields that the records of a datagram print: half of what receivers allow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -434,6 +439,7 @@ class SenderProtocol:
         What is dropped for want of room goes by the datagram.
         """
         limit = settings.max_held_records // HELD_DATAGRAMS
+        limit = min(limit, _most_records(settings.header))
         self._splitter.max_batch = max(1, min(limit, MAX_RECORDS))
 
     def _use_size(self, size: int, now: float) -> None:
@@ -465,6 +471,18 @@ def _acknowledged_delivery() -> type[AcknowledgedDelivery]:
     from batchudp_handler.core.acknowledged import AcknowledgedDelivery  # see `_load`
 
     return AcknowledgedDelivery
+
+
+def _most_records(header: BatchHeader) -> int:
+    """How many records one datagram may have.
+
+    A receiver bounds what the records of a datagram print, and every one of them prints the static
+    fields, which are sent once.
+    """
+    try:
+        return PRINTED_STATIC // printed_value(dict(header.static_fields))
+    except RecursionError:
+        return MAX_RECORDS
 
 
 def _encoder(settings: SenderSettings) -> Encoder:

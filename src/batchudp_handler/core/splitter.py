@@ -87,7 +87,12 @@ class Splitter:
     """A queue of records that comes out as bodies that fit."""
 
     def __init__(
-        self, encoder: Encoder, counters: SenderCounters, *, room: int, max_fragments: int
+        self,
+        encoder: Encoder,
+        counters: SenderCounters,
+        *,
+        room: int,
+        max_fragments: int,
     ) -> None:
         self._counters = counters
         self._pending: list[Captured] = []

@@ -21,7 +21,7 @@ import re
 from functools import lru_cache
 from types import NoneType
 
-__all__ = ["MAX_PADDING", "SCALARS", "fallback_text", "is_portable", "is_trusted"]
+__all__ = ["MAX_PADDING", "SCALARS", "fallback_text", "is_portable", "is_trusted", "padding"]
 
 MAX_PADDING = 1_024
 
@@ -35,18 +35,23 @@ _CONVERSION = re.compile(r"%(?:%|([^a-zA-Z%]*)[hlL]?(.))", re.DOTALL)
 _NUMBER = re.compile(r"[0-9]+")
 
 
-@lru_cache(maxsize=4096)
 def is_portable(template: str) -> bool:
     """Whether what `template` prints is bounded and its success depends on types alone."""
-    padding = 0
+    return padding(template) is not None
+
+
+@lru_cache(maxsize=4096)
+def padding(template: str) -> int | None:
+    """How many characters widths and precisions may add; None where that has no bound."""
+    characters = 0
     for prefix, kind in _CONVERSION.findall(template):
         if kind == "c" or "*" in prefix or "(" in prefix:
-            return False
+            return None
         for number in _NUMBER.findall(prefix):
             if len(number) > 3:
-                return False
-            padding += int(number)
-    return padding <= MAX_PADDING
+                return None
+            characters += int(number)
+    return characters if characters <= MAX_PADDING else None
 
 
 @lru_cache(maxsize=4096)

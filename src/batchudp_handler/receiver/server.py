@@ -130,7 +130,7 @@ class BatchUDPReceiver:
         buffer_size: int = 65_535,
         receive_buffer: int = 8_388_608,
         queue_size: int = 16_777_216,
-        max_records: int = 10_000,
+        max_records: int = 2_048,
         max_batch_size: int = 1_048_576,
         max_streams: int = 1_024,
         remembered_streams: int = 100_000,
