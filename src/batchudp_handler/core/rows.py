@@ -266,12 +266,14 @@ def _first(entry: Mapping[str, JSON], names: Iterable[str]) -> JSON:
 def _level(entry: Mapping[str, JSON], check: Checks) -> tuple[int, str]:
     """Number and name; each stands for the other where only one is said."""
     said = [entry.get(member) for member in LEVEL]
-    number = _first_of(check.levelno(_whole(value)) for value in said)
-    name = _first_of(check.name(value) for value in said[:0:-1] if not _is_digits(value))
+    numbers = [check.levelno(_whole(value)) for value in said]
+    number = _first_of(numbers[:2])
+    name = _first_of([check.name(said[2]), None if _is_digits(said[1]) else check.name(said[1])])
     if number is None:
-        known = _first_of(_known_level(value) for value in said)
-        number = INFO if known is None else known
-        name = LEVEL_NAMES[number] if not name or name.lower().strip() in LEVELS else name
+        number = _first_of([*map(_known_level, said), numbers[2]])
+        number = INFO if number is None else number
+        if not name or name.lower().strip() in LEVELS or _is_digits(name):
+            name = None
     return number, LEVEL_NAMES.get(number, f"Level {number}") if name is None else name
 
 
