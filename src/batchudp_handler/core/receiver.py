@@ -481,8 +481,6 @@ class ReceiverProtocol:
         if stream is not None:
             stream.check_belongs(header, acknowledged=True)
         if stream is None or stream.address != address:
-            if stream is None:
-                self._note_foreign(header.stream_id, address)
             self._challenge(header.stream_id, size, address, seal)
             return
         self._touch(stream, size)
@@ -522,18 +520,21 @@ class ReceiverProtocol:
     def _look_for_sharing(
         self, stream_id: int, sync: Sync, address: Address, *, is_known: bool
     ) -> None:
-        """Whether the sender speaks with another receiver, too."""
-        if sync.receiver_epoch == self._epoch:
-            self._sharing.on_own(stream_id)
-        elif is_known and sync.receiver_epoch:
-            self._note_foreign(stream_id, address, LEFT_FOR_ANOTHER)
-        elif sync.cookie != NO_COOKIE and not self._cookies.is_good(
-            sync.cookie, address, stream_id, self._now
-        ):
-            self._note_foreign(stream_id, address)
+        """Whether the sender speaks with another receiver, too.
 
-    def _note_foreign(self, stream_id: int, address: Address, weight: int = 1) -> None:
-        if self._sharing.on_foreign(stream_id, self._now, weight):
+        One that names another receiver may just not have heard of this one yet, which is new. So
+        it counts only if it has named this one before, or if it has named none at all and comes
+        with a cookie all the same.
+        """
+        named = sync.receiver_epoch
+        weight = 0
+        if named == self._epoch:
+            self._sharing.on_own(stream_id)
+        elif is_known and named and self._sharing.was_own(stream_id):
+            weight = LEFT_FOR_ANOTHER
+        elif not (is_known or named or sync.cookie == NO_COOKIE):
+            weight = not self._cookies.is_good(sync.cookie, address, stream_id, self._now)
+        if weight and self._sharing.on_foreign(stream_id, self._now, weight):
             self._events.append(AddressShared(address))
 
     def _prove(

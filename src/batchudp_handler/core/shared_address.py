@@ -7,7 +7,8 @@ second datagram is missing, or every third, is shared out by turns: loss on the 
 even.
 
 Only signs, in bounded memory: whoever is counted here is not proven yet, and the only consequence
-is a warning.
+is a warning. It is wrong where a receiver died before its first answer and nothing gets through
+that its successor says; the sender, which hears both, is sure (`alternation`).
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from typing import Generic, NamedTuple, TypeVar
 
 __all__ = ["LEFT_FOR_ANOTHER", "SharedAddress"]
 
-MIN_FOREIGN = 8
-LEFT_FOR_ANOTHER = 4
+MIN_FOREIGN = 16
+LEFT_FOR_ANOTHER = 8
 """What a SYNC counts whose sender was with this receiver and names another one now."""
-MIN_TIME = 2.0
+MIN_TIME = 3.0
 """Seconds: a sender whose receiver was restarted has found the new one by then."""
 EVEN_GAPS = 12
 """At 50 % loss one run in sixteen millions of so many datagrams has a gap of one before each."""
@@ -36,6 +37,9 @@ class _Recent(Generic[V]):
 
     def take(self, stream_id: int) -> V | None:
         return self._values.pop(stream_id, None)
+
+    def __contains__(self, stream_id: int) -> bool:
+        return stream_id in self._values
 
     def put(self, stream_id: int, value: V) -> None:
         if len(self._values) == REMEMBERED_STREAMS:
@@ -59,6 +63,7 @@ class SharedAddress:
 
     def __init__(self) -> None:
         self._foreign: _Recent[_Foreign] = _Recent()
+        self._own: _Recent[bool] = _Recent()
         self._gaps: _Recent[_Gaps] = _Recent()
 
     def on_foreign(self, stream_id: int, now: float, weight: int = 1) -> bool:
@@ -72,6 +77,12 @@ class SharedAddress:
     def on_own(self, stream_id: int) -> None:
         """The sender knows this receiver and no other."""
         self._foreign.take(stream_id)
+        self._own.take(stream_id)
+        self._own.put(stream_id, True)
+
+    def was_own(self, stream_id: int) -> bool:
+        """Whether the sender has named this receiver, lately."""
+        return stream_id in self._own
 
     def on_gap(self, stream_id: int, seq: int, expected: int) -> bool:
         """Note a datagram that is not the next one; say whether the gaps are even."""
