@@ -1072,3 +1072,19 @@ def test_a_process_pool_that_cannot_be_told_costs_no_record(
         assert handler.flush()
         assert handler.stats().send_errors == {"internal_LookupError": 1}
     assert collector.wait_for(1) == ["first"]
+
+
+def test_static_fields_stay_what_they_were(
+    make: Callable[..., BatchUDPHandler], logger: logging.Logger, collector: DatagramCollector
+) -> None:
+    """Neither the mapping that was given nor the one in `config` reaches the wire later."""
+    given: dict[str, Any] = {"tags": {"zone": ["b"]}}
+    handler = make(static_fields=given)
+    logger.addHandler(handler)
+    logger.info("first")
+    collector.wait_for(1)
+    given["tags"]["zone"].append("given")
+    handler.config.static_fields["tags"]["zone"].append("config")  # type: ignore[index]
+    logger.error("second")
+    collector.wait_for(2)
+    assert [vars(each)["tags"] for each in collector.records] == [{"zone": ["b"]}] * 2

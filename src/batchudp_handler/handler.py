@@ -1,9 +1,11 @@
-"""What happens on the thread that logs?
+"""On the thread that logs, as little happens as can: filter, take a snapshot, append, and wake.
 
-As little as can be: filter, take a snapshot of the record, append it to the buffer, and wake the
-flusher if the buffer says so. The handler's lock is not taken, for two reasons. A log call from a
-signal handler or a destructor would wait for itself; and `logging.shutdown` holds that lock while
-it waits for the flusher. No log call raises, logs, or waits, but with ``overflow="block"``.
+The handler's lock is not taken, for two reasons. A log call from a signal handler or a destructor
+would wait for itself; and `logging.shutdown` holds that lock while it waits for the flusher.
+
+No log call raises an `Exception`, logs, or waits, but with ``overflow="block"``. What is meant to
+end the program or the task (`KeyboardInterrupt`, `SystemExit`) passes when code of the record's
+raises it, as with the handlers of the standard library; such a record is not accepted.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import os
 import threading
 import weakref
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
@@ -377,7 +380,11 @@ def _settings_from(config: HandlerConfig, key: Key | None) -> FlusherSettings:
     fit_path = config.max_datagram_size is None
     return FlusherSettings(
         sender=SenderSettings(
-            header=BatchHeader(host_name(), cast("Mapping[str, JSON]", config.static_fields)),
+            header=BatchHeader(
+                # a copy: `config` is handed out, and what is nested in it can be changed
+                host_name(),
+                cast("Mapping[str, JSON]", deepcopy(config.static_fields)),
+            ),
             encoding=config.encoding,
             compress=config.compress,
             max_datagram_size=config.max_datagram_size or LARGEST_DATAGRAM,
