@@ -8,6 +8,7 @@ numbers, so that a receiver that knows them takes nothing twice.
 
 from __future__ import annotations
 
+import resource
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -27,8 +28,10 @@ __all__ = ["Spooling", "StoredStream"]
 
 ADOPT_INTERVAL = 60.0
 """Seconds between two looks for streams whose process is gone."""
-MOST_ADOPTED = 4
-"""Streams of other processes that are sent at a time: each takes two descriptors."""
+MOST_ADOPTED = 16
+"""Streams of other processes that are sent at a time; each takes about a tenth of a second."""
+SHARE = 8
+"""The limit of descriptors has room for so many times the streams at a time; each takes two."""
 MOST_NOTES = 8
 """Kinds of errors that are said on stderr, once each."""
 
@@ -130,7 +133,7 @@ class Spooling:
         if self._is_closed:
             return None
         times = [self._home.paused_until]
-        if len(self._adopted) < MOST_ADOPTED and not self._is_leaving:
+        if len(self._adopted) < _most_adopted() and not self._is_leaving:
             times += [self._adopt_at, self._home.next_adoption]
         return min((time for time in times if time is not None), default=None)
 
@@ -209,7 +212,7 @@ class Spooling:
 
     def _adopt(self, now: float) -> bool:
         """Take over a few of the streams whose process is gone; say whether there were any."""
-        room = MOST_ADOPTED - len(self._adopted)
+        room = _most_adopted() - len(self._adopted)
         next_adoption = self._home.next_adoption
         at = self._adopt_at if next_adoption is None else min(self._adopt_at, next_adoption)
         if room <= 0 or self._is_leaving or now < at:
@@ -248,3 +251,8 @@ def _headers(spool: Spool) -> Iterator[tuple[Header, int]]:
         header = parse(data)
         assert isinstance(header, Header), "the spool holds what was sealed"
         yield header, len(data)
+
+
+def _most_adopted() -> int:
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST_ADOPTED if limit < 0 else max(1, min(MOST_ADOPTED, limit // SHARE))
