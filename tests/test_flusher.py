@@ -16,7 +16,7 @@ import pytest
 
 from batchudp_handler import BatchUDPHandler
 from batchudp_handler.flusher.note import LossNote
-from batchudp_handler.flusher.requests import Request, WaitingRoom
+from batchudp_handler.flusher.requests import ROOM_CHECK, Request, WaitingRoom
 from batchudp_handler.testing.collector import DatagramCollector
 
 if TYPE_CHECKING:
@@ -604,6 +604,29 @@ def test_a_waiting_room_opens_for_all() -> None:
         caller.join(60.0)
     assert answers == [True] * 3
     assert not room.wait(lambda: False, lambda: None, 0.01)
+
+
+def test_who_has_no_room_is_left_to_wait() -> None:
+    """A caller wakes the flusher when it looks in vain; opening for nobody must not make it look."""
+    room = WaitingRoom(time.monotonic)
+    wakes: list[float] = []
+    has_room = False
+    caller = threading.Thread(
+        target=room.wait, args=(lambda: has_room, lambda: wakes.append(time.monotonic()), 60.0)
+    )
+    began = time.monotonic()
+    caller.start()
+    while not wakes:
+        time.sleep(0.001)
+    for _ in range(200):
+        room.open()
+        time.sleep(0.001)
+    assert len(wakes) <= 2 + (time.monotonic() - began) / ROOM_CHECK
+
+    has_room = True
+    room.open()
+    caller.join(60.0)
+    assert not caller.is_alive()
 
 
 def test_losses_are_told_at_once_and_then_rarely(

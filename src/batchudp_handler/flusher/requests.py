@@ -60,26 +60,36 @@ class WaitingRoom:
     def __init__(self, clock: Callable[[], float]) -> None:
         self.make_lock: Callable[[], Lock] = threading.Lock
         self._clock = clock
-        self._gates: deque[Request] = deque()
+        self._gates: deque[tuple[Callable[[], bool], Request]] = deque()
 
     def wait(
         self, has_room: Callable[[], bool], wake: Callable[[], None], timeout: float | None
     ) -> bool:
         """Wait until there is room or the time is over; True if there is room."""
         end = float("inf") if timeout is None else self._clock() + timeout
+        gate: Request | None = None
         while not has_room():
             now = self._clock()
             if now >= end:
                 return False
-            gate = Request(end, self.make_lock)
-            self._gates.append(gate)
+            if gate is None or gate.is_granted:
+                gate = Request(end, self.make_lock)
+                self._gates.append((has_room, gate))
             wake()
             if not has_room():
                 gate.wait(min(end - now, ROOM_CHECK))
         return True
 
     def open(self) -> None:
-        """Let everybody look again."""
+        """Let those go on who have room now.
+
+        The others are left to wait: who looks in vain wakes the flusher, and it would come here
+        again at once.
+        """
         with suppress(IndexError):  # several threads may open at once
-            while self._gates:
-                self._gates.popleft().finish(is_granted=True)
+            for _ in range(len(self._gates)):
+                has_room, gate = self._gates.popleft()
+                if has_room() or self._clock() >= gate.deadline:
+                    gate.finish(is_granted=True)
+                else:
+                    self._gates.append((has_room, gate))
