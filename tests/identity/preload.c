@@ -6,6 +6,7 @@
  *   FAULT_PATH      only descriptors or paths with this text in their name ("" for sockets)
  *   FAULT_ERRNOS    numbers, of which one is drawn for each failure
  *   FAULT_PERMILLE  how often a call fails; FAULT_SHORT how often a write writes half
+ *   FAULT_ARMED     a file; nothing fails before it is there
  *   FAULT_MS        for how long from the first such call on
  *   CLOCK_STEP      seconds by which the wall clock jumps, CLOCK_MS after the first look at it
  */
@@ -48,7 +49,9 @@ static unsigned draw(unsigned limit) {
 
 static int is_due(const char *call, const char *path) {
     const char *wanted = getenv("FAULT_CALL"), *part = getenv("FAULT_PATH");
+    const char *armed = getenv("FAULT_ARMED");
     if (!wanted || strcmp(wanted, call) || !part || !strstr(path, part)) return 0;
+    if (began < 0 && armed && access(armed, F_OK)) return 0;
     if (began < 0) began = now_ms();
     return now_ms() - began < number("FAULT_MS", 1000);
 }

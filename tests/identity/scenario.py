@@ -41,7 +41,7 @@ FAULTS = (
     Fault("none"),
     Fault("network"),
     Fault("full queue"),
-    Fault("write error", FILES),
+    Fault("write error", OWN),
     Fault("moved file, open error", FILES),
     Fault("moved file", FILES),
     Fault("removed file", FILES),
