@@ -134,8 +134,8 @@ class Outlet:
 
     def _read(self, process: subprocess.Popen[bytes], life: int) -> None:
         assert process.stdout is not None
-        with open(self._folder / f"stdout-{life}", "wb") as file:
-            while self.may_read.wait() and (data := os.read(process.stdout.fileno(), 4_096)):
+        with process.stdout as pipe, open(self._folder / f"stdout-{life}", "wb") as file:
+            while self.may_read.wait() and (data := os.read(pipe.fileno(), 4_096)):
                 file.write(data)
 
     def kill(self) -> None:
@@ -188,8 +188,6 @@ class Outlet:
         self.process.wait()
         for reader in self._readers:
             reader.join(PATIENCE)
-        if self.process.stdout is not None:
-            self.process.stdout.close()
 
 
 class Run:
@@ -377,6 +375,15 @@ class Run:
                 if not self._lost:
                     row.counted[name] += stats[name]
             row.counted["rejected"] += sum(stats["rejected"].values())
+            streams = stats["streams"].values()
+            if any(each["tail_unknown"] for each in streams) or len(streams) < self._senders_left:
+                # the network lost the goodbye as well, and the receiver says so
+                unknown = max(row.accepted - row.lines - _sum(row), 0)
+                row.counted["known to be unknown"] += unknown
+
+    @property
+    def _senders_left(self) -> int:
+        return self.scenario.senders - len(self._lost)
 
     def _check(self, row: Row, ended: list[Stats]) -> None:
         """Set the difference, and note what else is not as it was told."""
