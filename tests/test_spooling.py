@@ -17,7 +17,6 @@ import textwrap
 import time
 from base64 import b64encode
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,14 +24,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from batchudp_handler import BatchUDPHandler, BatchUDPReceiver
-from batchudp_handler.flusher import spooling
-from batchudp_handler.spool import SpoolDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from batchudp_handler.core.stats import SenderStats
-    from batchudp_handler.flusher import FlusherSettings
 
 DEADLINE = 90.0
 
@@ -306,12 +302,13 @@ def test_the_spool_is_emptied_when_the_receiver_is_back(
 
 
 def test_the_oldest_go_when_the_room_is_used_up(
-    port: int, spool: Path, source: logging.Logger, monkeypatch: pytest.MonkeyPatch
+    port: int, spool: Path, source: logging.Logger
 ) -> None:
     """What leaves for want of room is counted, and the sum stays right."""
-    monkeypatch.setattr(spooling, "SpoolDirectory", partial(SpoolDirectory, max_bytes=40_000))
-    handler = make(port, spool, compress=False, max_datagram_size=1_200)
-    handler._flusher.settings = _small_memory(handler)
+    handler = make(
+        port, spool, compress=False, max_datagram_size=1_200,
+        spool_size_bytes=65_536, capacity_bytes=65_536,
+    )  # fmt: skip
     source.addHandler(handler)
     for number in range(2_000):
         source.info("n %d %s", number, os.urandom(50).hex())
@@ -320,14 +317,36 @@ def test_the_oldest_go_when_the_room_is_used_up(
     wait_until(lambda: handler.stats().dropped.get("spool_full"))
     handler.close()
     stats = handler.stats()
-    assert 0 < sum(path.stat().st_size for path in segments(spool)) <= 40_000
+    assert 0 < sum(path.stat().st_size for path in segments(spool)) <= 65_536
     assert stats.spooled + stats.unconfirmed + sum(stats.dropped.values()) == 2_000
     assert balance(stats) == stats.accepted == 2_000
 
 
-def _small_memory(handler: BatchUDPHandler) -> FlusherSettings:
-    settings = handler._flusher.settings
-    return replace(settings, sender=replace(settings.sender, max_retained_bytes=20_000))
+def _has_spooled(handler: BatchUDPHandler) -> bool:
+    return handler.stats().spooled > 0
+
+
+def test_on_request_each_batch_survives_a_loss_of_power(
+    port: int, spool: Path, source: logging.Logger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file and its name are synced when a batch was stored, not only when the file is full."""
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    for policy in ("off", "batch"):
+        handler = make(port, spool, spool_fsync=policy)
+        source.handlers = [handler]
+        source.info("n %d", 1)
+        wait_until(partial(_has_spooled, handler))
+        assert bool(synced) == (policy == "batch")
+        handler.close()
+
+
+def test_the_settings_of_the_spool_cannot_change_while_it_is_used(port: int, spool: Path) -> None:
+    """They are the directory's; another handler may have others."""
+    handler = make(port, spool, spool_age_seconds=60.0)
+    with pytest.raises(ValueError, match="spool_age_seconds cannot change"):
+        handler.reconfigure(spool_age_seconds=30.0)
+    handler.close()
 
 
 def test_a_directory_that_cannot_be_used(

@@ -171,6 +171,19 @@ class HandlerConfig:
     spool_directory: str | None = setting(
         None, optional(PATH), "where datagrams wait on disk while the receiver is away"
     )
+    spool_size_bytes: int = setting(
+        67_108_864,
+        integer(65_536, MAX_QUEUE_SIZE, "BYTES"),
+        "bytes on disk; beyond that the oldest go",
+    )
+    spool_age_seconds: float = setting(
+        604_800.0, seconds(zero=False), "how long datagrams are kept on disk"
+    )
+    spool_fsync: str = setting(
+        "off",
+        choice("off", "batch"),
+        "'batch' has each batch survive a loss of power, at the price of a disk's write",
+    )
     key_file: str | None = setting(
         None, optional(PATH), "file with the key that authenticates every datagram"
     )

@@ -47,7 +47,10 @@ LARGEST_DATAGRAM = 65_507
 HELD_SHARE = 2
 """Half of the capacity, in records and in bytes, may be on its way; the other half is for records
 that come meanwhile."""
-FIXED = ("delivery", "encoding", "key_file", "spool_directory")
+FIXED = (
+    *("delivery", "encoding", "key_file"),
+    *("spool_directory", "spool_size_bytes", "spool_age_seconds", "spool_fsync"),
+)
 """Settings that belong to the stream and cannot change while it lives."""
 
 RELAY_IS_OFF = (
@@ -89,6 +92,9 @@ class BatchUDPHandler(logging.Handler):
         max_retries: Attempts after a failed send.
         delivery: ``"one_way"``, or ``"acknowledged"`` to keep records until confirmed.
         spool_directory: Where batches wait on disk while the receiver is away.
+        spool_size_bytes: Bytes that they may take there; beyond that the oldest go.
+        spool_age_seconds: Seconds for which they are kept.
+        spool_fsync: ``"off"``, or ``"batch"`` to have each batch survive a loss of power.
         key_file: File with the key that authenticates every datagram.
         static_fields: Fields that every record gets on the far side.
         shutdown_timeout: Seconds that `close` may take.
@@ -124,6 +130,9 @@ class BatchUDPHandler(logging.Handler):
         max_retries: int = 3,
         delivery: str = "one_way",
         spool_directory: str | None = None,
+        spool_size_bytes: int = 67_108_864,
+        spool_age_seconds: float = 604_800.0,
+        spool_fsync: str = "off",
         key_file: str | None = None,
         static_fields: Mapping[str, object] | None = None,
         shutdown_timeout: float = 2.0,
@@ -412,4 +421,7 @@ def _settings_from(config: HandlerConfig, key: Key | None) -> FlusherSettings:
         resolve_interval=config.resolve_interval,
         shutdown_timeout=config.shutdown_timeout,
         spool_directory=config.spool_directory,
+        spool_size_bytes=config.spool_size_bytes,
+        spool_age_seconds=config.spool_age_seconds,
+        spool_fsync=config.spool_fsync == "batch",
     )

@@ -619,15 +619,13 @@ class AcknowledgedDelivery:
     def wanted_records(self) -> int:
         """How many more records are of use now.
 
-        While nobody answers and no spool takes them, one: the reason to look for a receiver. The
-        others can be told apart, dropped, and counted better where they wait.
+        None while nobody answers and no spool takes them: where they wait they can be dropped
+        one by one.
         """
-        if not self.can_send:
+        has_spool = self._outbox.storage.policy is not StoragePolicy.OFF
+        if not self.can_send or not (self.state is State.OPEN or has_spool):
             return 0
-        splitter = self._outbox.splitter
-        if self.state is State.OPEN or self._outbox.storage.policy is not StoragePolicy.OFF:
-            return splitter.appetite
-        return 0 if len(splitter) else 1
+        return self._outbox.splitter.appetite
 
     @property
     def is_stuck(self) -> bool:

@@ -201,6 +201,17 @@ class SenderProtocol:
         """Say how many records were dropped so far before they came here; SYNC tells it."""
         self._delivery.note_dropped(records, now)
 
+    def look_for_receiver(self, now: float, wall: float) -> None:
+        """Note that records wait, though none is wanted before a receiver has answered.
+
+        Args:
+            now: the time.
+            wall: the same moment as Unix time, for the headers.
+        """
+        if self._acknowledged is not None:
+            self._stream.clock_offset = wall - now
+            self._acknowledged.on_records(now)
+
     def drop_oldest(self, limit: int, cause: str) -> None:
         """Give up about so many of the oldest records, while `is_stuck`: there is no room.
 

@@ -267,7 +267,12 @@ class Buffer(Generic[Books]):
     @property
     def headroom(self) -> int:
         """How many records should find room without pushing another one out."""
-        return max(1, self._capacity // HEADROOM)
+        return min(self._capacity, self._capacity_bytes // FLAT_SIZE) // HEADROOM
+
+    @property
+    def drops_oldest(self) -> bool:
+        """Whether the oldest go when there is no room."""
+        return self._overflow == "drop_oldest"
 
     @property
     def wanted_room(self) -> int:
@@ -275,7 +280,7 @@ class Buffer(Generic[Books]):
 
         They are older than those that wait here, and with ``"drop_oldest"`` they should go first.
         """
-        if self._overflow != "drop_oldest":
+        if not self.drops_oldest:
             return 0
         self._set_limit()
         return max(0, self.headroom - (self._unreserved - len(self._items)))

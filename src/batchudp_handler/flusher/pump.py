@@ -262,6 +262,8 @@ class Pump:
 
     def _feed(self, now: float) -> None:
         sender = self.sender
+        if self._owed:
+            sender.look_for_receiver(now, self._wall())
         while self._owed and self._blocked_since is None and (wanted := sender.wanted_records):
             if self._owed_since is None:
                 self._owed_since = self._clock()
@@ -292,7 +294,7 @@ class Pump:
         if self._is_open and not self.sender.is_stuck:
             return
         wanted = self.buffer.wanted_room
-        if wanted and lost > before:
+        if lost > before and self.buffer.drops_oldest:
             wanted = NEVER  # younger ones went already: nothing older is to stay
         if wanted:
             self.sender.drop_oldest(wanted, self.buffer.scarce)

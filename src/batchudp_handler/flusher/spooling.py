@@ -68,6 +68,7 @@ class StoredStream:
                     return
                 self.sender.on_stored([each.seq])
                 self._tell_lost()  # room was made: what went must not be asked for
+            self.spool.sync()
 
     def _load(self) -> bool:
         has_loaded = False
@@ -87,6 +88,9 @@ class Spooling:
         directory: Where the files are.
         sender: The machine of the own stream.
         make_sender: Makes the machine for a stream with this number.
+        max_bytes: Room on disk, for all streams of this process.
+        max_age: Seconds for which a datagram is kept.
+        fsync: Whether each batch is to survive a loss of power.
         wall: Seconds since the epoch.
     """
 
@@ -96,9 +100,12 @@ class Spooling:
         sender: SenderProtocol,
         make_sender: Callable[[int], SenderProtocol],
         *,
+        max_bytes: int,
+        max_age: float,
+        fsync: bool,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self._home = SpoolDirectory(directory)
+        self._home = SpoolDirectory(directory, max_bytes=max_bytes, max_age=max_age, fsync=fsync)
         self._own = StoredStream(sender, self._home.open(sender.stream_id))
         self._make_sender = make_sender
         self._wall = wall

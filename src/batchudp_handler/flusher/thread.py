@@ -82,6 +82,9 @@ class FlusherSettings:
     resolve_interval: float | None
     shutdown_timeout: float
     spool_directory: str | None = None
+    spool_size_bytes: int = 64 << 20
+    spool_age_seconds: float = 7 * 86_400.0
+    spool_fsync: bool = False
 
     @property
     def most_records(self) -> int:
@@ -631,7 +634,14 @@ class Flusher:
             )
             return self._make_sender(settings, stream_id)
 
-        return _spooling()(self.settings.spool_directory, sender, make_sender)
+        return _spooling()(
+            self.settings.spool_directory,
+            sender,
+            make_sender,
+            max_bytes=self.settings.spool_size_bytes,
+            max_age=self.settings.spool_age_seconds,
+            fsync=self.settings.spool_fsync,
+        )
 
     def _make_sender(
         self, settings: SenderSettings, stream_id: int | None = None

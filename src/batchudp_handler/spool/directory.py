@@ -56,7 +56,8 @@ class SpoolDirectory:
             user.
         max_bytes: of all streams of this process together; beyond it the oldest segment goes.
         max_age: seconds that senders keep a segment, by no wall clock (see `core.spool_age`).
-        fsync: sync each segment when it is complete, so that it survives a loss of power.
+        fsync: sync each segment when it is complete, and when `Spool.sync` is called, so that it
+            survives a loss of power.
         clock: seconds of a clock that never jumps.
     """
 

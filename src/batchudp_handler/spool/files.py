@@ -206,6 +206,12 @@ class StreamFiles:
                 os.ftruncate(segment.number, offset)
             raise
 
+    def sync(self) -> None:
+        """Have the open segment on the disk, with its name."""
+        if self._segment is not None and self._segment.status() is not None:
+            os.fsync(self._segment.number)
+            os.fsync(self._at())
+
     def finish(self, *, sync: bool) -> None:
         """Close the open segment."""
         segment, self._segment = self._segment, None

@@ -225,6 +225,12 @@ class Spool:
             self._home.counters.fail(error)
             self._home.pause_reading()
 
+    def sync(self) -> None:
+        """Have what was stored survive a loss of power, if that is wanted."""
+        if self._files is not None and self._home.fsync:
+            with self._home.counters.tolerate(), contextlib.suppress(StreamGoneError):
+                self._files.sync()
+
     def stamp(self) -> None:
         """Write down beside the lock how old the spool is."""
         if self._files is not None:
