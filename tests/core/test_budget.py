@@ -158,8 +158,10 @@ def test_deep_json_is_refused_before_it_is_parsed(body: bytes) -> None:
         (rb'["\\",' + deep(63) + b',"' + b"[" * 99 + b'"]', True),
         (b'{"a":[{"b":' * 21 + b"[]" + b"}]}" * 21, True),
         (b'{"a":[{"b":' * 22 + b"[]" + b"}]}" * 22, False),
+        (b"[" + b"[[1],2]," * 2_000 + deep(63) + b"]", True),
+        (b"[" + b"[[1],2]," * 2_000 + deep(64) + b"]", False),
     ],
-    ids=range(7),
+    ids=range(9),
 )
 def test_depth_is_counted_outside_of_strings(body: bytes, is_taken: bool) -> None:
     """The limit is exact."""
