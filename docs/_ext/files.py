@@ -1,6 +1,6 @@
-"""Which question does each file of the repository answer?  Its first lines say so.
+"""The files of the repository, each with the sentence that describes it in its first lines.
 
-The page `files` is made from this. Data without words (vectors, corpora) is left out.
+The page `files` is made from this. Data files (vectors, corpora) are left out.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 FOLDERS = ("src", "tests", "benchmarks", "formal", "fuzz", "examples", "deploy", "docs")
 PLACES = (*FOLDERS, ".ci", ".github")
-WORDLESS = {"__pycache__", "_build", "corpus", "regressions"}
+DATA = {"__pycache__", "_build", "corpus", "regressions"}
 COMMENTED = {".toml", ".yml", ".yaml", ".sh", ".ini", ".service", ".socket", ".cff", ""}
 TOP = ("Makefile", "pyproject.toml", "tox.ini", ".env.example", "CITATION.cff")
 
 
-def questions(repository: Path) -> Iterator[tuple[Path, str]]:
-    """Each file, relative to the top, with what its first lines say."""
+def descriptions(repository: Path) -> Iterator[tuple[Path, str]]:
+    """Yield each file, relative to the top, with its description."""
     for path in [*_top(repository), *_below(repository)]:
-        said = said_by(path)
-        if said is not None:
-            yield path.relative_to(repository), said
+        description = description_of(path)
+        if description is not None:
+            yield path.relative_to(repository), description
 
 
 def _top(repository: Path) -> list[Path]:
@@ -38,23 +38,23 @@ def _below(repository: Path) -> Iterator[Path]:
             is_hidden = any(
                 part.startswith(".") for part in path.relative_to(repository).parts[1:]
             )
-            if path.is_file() and not is_hidden and not WORDLESS & set(path.parts):
+            if path.is_file() and not is_hidden and not DATA & set(path.parts):
                 yield path
 
 
-def said_by(path: Path) -> str | None:
-    """The first lines of a file; None if its kind has none, "" if they are missing."""
+def description_of(path: Path) -> str | None:
+    """Return the description of a file: None if its kind has none, "" if it is missing."""
     if path.suffix == ".py":
         tree = ast.parse(path.read_text("utf-8"))
-        said = " ".join((ast.get_docstring(tree) or "").partition("\n\n")[0].split())
+        summary = " ".join((ast.get_docstring(tree) or "").partition("\n\n")[0].split())
         # a package marker may be empty
-        return said or ("" if tree.body else None)
+        return summary or ("" if tree.body else None)
     if path.suffix == ".md":
         return _title(path.read_text("utf-8"))
     if path.suffix == ".pml":
         return path.read_text("utf-8").splitlines()[1].strip(" *")
     if path.suffix in COMMENTED or path.name.startswith(("Dockerfile", ".env")):
-        # an example of another program's configuration speaks for itself
+        # examples of other programs' configuration need no description
         return _comment(path.read_text("utf-8")) or (None if path.suffix == ".ini" else "")
     return None
 
@@ -65,7 +65,7 @@ def _title(page: str) -> str | None:
 
 
 def _comment(text: str) -> str:
-    """The first sentence of the comment at the top, a shebang apart."""
+    """Return the first sentence of the comment at the top; a shebang is skipped."""
     lines = [line for line in text.splitlines() if not line.startswith("#!")]
     words: list[str] = []
     for line in lines:

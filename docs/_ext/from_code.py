@@ -1,9 +1,8 @@
-"""Which tables of the documentation are made from the code?
+"""Directives for the tables of the documentation that are made from the code.
 
 `settings` and `keywords` show a config class, `counters` a dataclass of numbers, `limits` one of
-bounds, `reasons` and `explained` an enumeration, `rooms` the package's modules, `files` every
-file, `command` an argument parser. What is made from the code cannot say something that the code
-does not do.
+bounds, `reasons` and `explained` an enumeration, `modules` the package's modules, `files` every
+file, `command` an argument parser. A table that is made from the code cannot contradict it.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from files import questions
+from files import descriptions
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
@@ -64,7 +63,7 @@ def text_of(statement: ast.stmt) -> str:
 
 
 def meaning_of(name: str, meanings: Mapping[str, str]) -> str:
-    """What the docstring says; without one the documentation is not complete."""
+    """Return the docstring of a name; warn if it is missing."""
     if not meanings.get(name):
         logger.warning("%s has no docstring in the code", name)
     return meanings.get(name, "")
@@ -160,36 +159,36 @@ class Explained(FromCode):
             yield f"`{member.value}`", member.meaning, advice
 
 
-class Rooms(SphinxDirective):
-    """Every module with the question that it answers, from its first lines."""
+class Modules(SphinxDirective):
+    """Every module with the first sentence of its docstring."""
 
     def run(self) -> list[nodes.Node]:
         root = Path(batchudp_handler.__file__).parent
-        lines = ["| module | question |", "| --- | --- |"]
+        lines = ["| module | contents |", "| --- | --- |"]
         for path in sorted(root.rglob("*.py"), key=lambda path: (len(path.parts), path)):
             self.env.note_dependency(str(path))
             docstring = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
-            question = " ".join(docstring.partition("\n\n")[0].split())
-            if path.name != "__init__.py" and question:
+            summary = " ".join(docstring.partition("\n\n")[0].split())
+            if path.name != "__init__.py" and summary:
                 name = path.relative_to(root).as_posix()
-                lines.append(f"| `{name}` | {question} |".replace("``", "`"))
+                lines.append(f"| `{name}` | {summary} |".replace("``", "`"))
         return self.parse_text_to_nodes("\n".join(lines) + "\n")
 
 
 class Files(SphinxDirective):
-    """Every file of the repository with the question that it answers, a table for each folder."""
+    """Every file of the repository with its description, a table for each folder."""
 
     def run(self) -> list[nodes.Node]:
         self.env.note_reread()
         lines: list[str] = []
         last = None
-        for path, question in questions(Path(self.env.srcdir).parent):
+        for path, description in descriptions(Path(self.env.srcdir).parent):
             folder = path.parent.as_posix()
             if folder != last:
                 lines += ["", f"**{'top' if folder == '.' else folder}**", ""]
-                lines += ["| file | answers |", "| --- | --- |"]
+                lines += ["| file | contents |", "| --- | --- |"]
                 last = folder
-            cell = question.replace("``", "`").replace("|", "\\|")
+            cell = description.replace("``", "`").replace("|", "\\|")
             lines.append(f"| `{path.name}` | {cell} |")
         return self.parse_text_to_nodes("\n".join(lines) + "\n")
 
@@ -256,7 +255,7 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_directive("limits", Limits)
     app.add_directive("reasons", Reasons)
     app.add_directive("explained", Explained)
-    app.add_directive("rooms", Rooms)
+    app.add_directive("modules", Modules)
     app.add_directive("files", Files)
     app.add_directive("command", Command)
     return {"parallel_read_safe": True}
