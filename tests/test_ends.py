@@ -74,7 +74,8 @@ class Case:
         """Run a script, after some other code if need be."""
         code = f"{before}\nimport sys\nfrom batchudp_handler.cli.{command} import main\n"
         environment = {k: v for k, v in os.environ.items() if not k.startswith("BATCHUDP_")}
-        environment |= {"PYTHONPATH": str(self.directory), "MARKER": self.path("marker")}
+        places = (str(self.directory), *filter(None, [os.environ.get("PYTHONPATH")]))
+        environment |= {"PYTHONPATH": os.pathsep.join(places), "MARKER": self.path("marker")}
         with open(self.path("stderr"), "wb") as err:
             options = {"stdin": subprocess.DEVNULL, "stderr": err, "stdout": err, **options}
             self.process = subprocess.Popen(
@@ -335,7 +336,8 @@ def test_a_signal_ends_it(case: Case, state: Callable[[Case], None], number: int
     case.running.wait(PATIENCE)
     took = time.monotonic() - began
     assert took < TIMEOUT + 1.0 + SLACK, case.stderr
-    assert case.running.returncode in {0, 69, 70, -number}, case.stderr
+    by_force = {70, -signal.SIGALRM}  # a busy machine has not let it say its last words in time
+    assert case.running.returncode in {0, 69, -number, *by_force}, case.stderr
     assert "Traceback" not in case.stderr
     wait_until(lambda: not any(os.path.exists(f"/proc/{child}") for child in children))
 

@@ -51,11 +51,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Supervisor"]
 
-END_SECONDS = 0.7
+END_SECONDS = 0.5
 """Beyond `shutdown_timeout`, how long the workers may take to end before they are killed."""
 LONGEST = 1e9
 """Seconds that a timer takes."""
-LAST_SECONDS = 0.9
+LAST_SECONDS = 0.95
 """Beyond it, when the kernel ends the supervisor, whatever holds it up by then."""
 STEADY_SECONDS = 5.0
 """A worker that lived so long is replaced at once."""
@@ -137,6 +137,7 @@ class Supervisor:
             self._forget_ready_file()
         if self._is_running and not self._is_unread:
             self._tell("ended")
+        signal.setitimer(signal.ITIMER_REAL, 0)
         return self._exit_code
 
     def _follow_signals(self) -> None:
