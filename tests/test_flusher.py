@@ -607,7 +607,7 @@ def test_a_waiting_room_opens_for_all() -> None:
 
 
 def test_who_has_no_room_is_left_to_wait() -> None:
-    """A caller wakes the flusher when it looks in vain; opening for nobody must not make it look."""
+    """A caller that looks in vain wakes the flusher; opening for nobody must not make it look."""
     room = WaitingRoom(time.monotonic)
     wakes: list[float] = []
     has_room = False

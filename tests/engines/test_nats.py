@@ -15,6 +15,7 @@ pytest.importorskip("nats", reason="nats-py is not installed")
 from batchudp_handler.core.events import BatchReceived
 from batchudp_handler.core.limits import DecodeLimits
 from batchudp_handler.engines.forwarder import NatsForwarder
+from batchudp_handler.engines.message import MESSAGE_ID, message_from_batch
 from batchudp_handler.engines.source import NatsSource
 from batchudp_handler.engines.target import RETRY_HORIZON, NatsTarget
 from batchudp_handler.receiver.diagnostics import Diagnostics
@@ -197,6 +198,25 @@ def test_a_consumer_that_ends_leaves_its_batches_to_the_next(
     assert consumer.source.stop(DEADLINE)
     assert not handled & set(consumer.got)
     assert consumer.source.redelivered == 90
+    assert consumer.source.possibly_duplicate == 90
+    assert edge.forwarder.finish(DEADLINE)
+
+
+def test_what_an_engine_keeps_twice_is_counted_and_left_out(nats_server: NatsServer) -> None:
+    """An engine that died may have forgotten which ids it has; the consumer has not."""
+    target = NatsTarget.from_url(nats_server.url)
+    edge, consumer = Edge(target), Consumer(target)
+    edge.forwarder.put([a_batch(1)])
+    assert wait_until(lambda: len(consumer.got) == 1)
+    headers, body = message_from_batch(a_batch(1), records=1, address="x")
+    headers.pop(MESSAGE_ID)  # as if the engine had forgotten it
+    publish = edge.forwarder._connection.stream.publish(target.subject, body, headers=headers)
+    asyncio.run_coroutine_threadsafe(publish, edge.forwarder._runner.loop).result(DEADLINE)
+    edge.forwarder.put([a_batch(2)])
+    assert wait_until(lambda: len(consumer.got) == 2)
+    assert consumer.source.stop(DEADLINE)
+    assert consumer.got == [(1, 1), (1, 2)]
+    assert (consumer.source.delivered, consumer.source.duplicates) == (2, 1)
     assert edge.forwarder.finish(DEADLINE)
 
 

@@ -15,11 +15,11 @@ from typing import IO, TYPE_CHECKING
 from batchudp_handler.cli.common import (
     ExitCode,
     leave_standard_output,
-    summary_text,
+    stats_json,
     write_line,
 )
 from batchudp_handler.cli.ending import Ending
-from batchudp_handler.cli.service import metrics_place
+from batchudp_handler.cli.service import metrics_place, receiver_summary
 from batchudp_handler.cli.supervision import Supervision
 from batchudp_handler.control.notify import Notifier
 from batchudp_handler.control.pulse import WORKER
@@ -63,6 +63,7 @@ class Consumer:
         environ: MutableMapping[str, str],
     ) -> None:
         self._config = config
+        self._summary = script.summary
         self._sinks = sinks
         self._stderr = stderr
         self._end = threading.Event()
@@ -142,19 +143,23 @@ class Consumer:
         if self._is_summed_up:
             return ExitCode.OK
         self._is_summed_up = True
-        numbers = {
-            "delivered": self._source.delivered,
-            "rejected": sum(self._source.rejected.values()),
+        stats = self._stats()
+        if self._summary == "json":
+            self._stderr.write(stats_json(stats) + "\n")
+            self._stderr.flush()
+            return ExitCode.OK
+        batches = {
             "batches": self._source.received,
             "batches given out before": self._source.redelivered,
-            "handler errors": self._worker.handler_errors,
         }
-        self._say(f"ended: {summary_text(numbers)}")
+        self._say(f"ended: {receiver_summary(stats, batches)}")
         return ExitCode.OK
 
     def _stats(self) -> ReceiverStats:
         stats = ReceiverStats(
             delivered=self._source.delivered,
+            duplicates=self._source.duplicates,
+            possibly_duplicate=self._source.possibly_duplicate,
             rejected=dict(self._source.rejected),
             handler_errors=self._worker.handler_errors,
             callback_errors=self._guard.callback_errors(),

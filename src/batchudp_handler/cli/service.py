@@ -332,6 +332,7 @@ SUMMARY: Mapping[str, str] = {
     "missing": "missing",
     "dropped by senders": "sender_dropped",
     "duplicates": "duplicates",
+    "possibly duplicate": "possibly_duplicate",
     "datagrams refused": "refused",
     "kernel drops": "kernel_drops",
     "handler errors": "handler_errors",

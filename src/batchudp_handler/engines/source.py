@@ -31,6 +31,8 @@ FETCH_SIZE = 64
 FETCH_SECONDS = 0.5
 WAITING_LIMIT = 256
 """Messages fetched whose handlers have not returned."""
+REMEMBERED = 65_536
+"""Batches that were delivered here and would be recognised if they came again."""
 ACK_WAIT = 30.0
 """Seconds after which JetStream gives an unconfirmed message to another consumer."""
 
@@ -65,11 +67,16 @@ class NatsSource:
         """Of these, messages that it had given out before."""
         self.delivered = 0
         """Records that were handed to local loggers."""
+        self.duplicates = 0
+        """Records of batches that came again after they were delivered here; left out."""
+        self.possibly_duplicate = 0
+        """Delivered records of batches that had been given out before, whoever had them then."""
         self.rejected: dict[str, int] = {}
         self.deliver = deliver
         self._create_stream = create_stream
         self._connection = Connection(target)
         self._pending: dict[int, tuple[BatchReceived, Any]] = {}
+        self._delivered: dict[tuple[int, int], None] = {}
         self._confirming: set[asyncio.Task[None]] = set()
         self._alive_at = 0.0
         self._is_stopping = False
@@ -115,9 +122,16 @@ class NatsSource:
 
     def _confirm(self, batch: BatchReceived) -> None:
         found = self._pending.pop(id(batch), None)
+        if batch.stream_id is not None:
+            self._remember((batch.stream_id, batch.seq))
         if found is not None:
             self._confirming.add(task := self._runner.loop.create_task(_ack(found[1])))
             task.add_done_callback(self._confirming.discard)
+
+    def _remember(self, key: tuple[int, int]) -> None:
+        self._delivered[key] = None
+        if len(self._delivered) > REMEMBERED:
+            del self._delivered[next(iter(self._delivered))]
 
     async def _main(self) -> None:
         subscription = await self._subscribe()
@@ -187,6 +201,19 @@ class NatsSource:
             self._guard.loop_failed(Loop.ENGINE, error)
             await self._refuse(message, Reason.CODEC)
             return None
+        return await self._unless_known(batch, message)
+
+    async def _unless_known(self, batch: BatchReceived, message: Any) -> BatchReceived | None:
+        """The batch, unless it was delivered here before: an engine that died may repeat itself.
+
+        The engine tells copies apart for a while only, and by ids that its death may cost.
+        """
+        if batch.stream_id is not None and (batch.stream_id, batch.seq) in self._delivered:
+            self.duplicates += batch.n_rec
+            await _ack(message)
+            return None
+        if message.metadata.num_delivered > 1:
+            self.possibly_duplicate += batch.n_rec
         self._pending[id(batch)] = (batch, message)
         return batch
 
