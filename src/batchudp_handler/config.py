@@ -103,7 +103,7 @@ class HandlerConfig:
     host: str = setting(
         "localhost",
         HOST,
-        "receiver's name or address, 'host:port' or 'unix:///path'",
+        "name or address of the receiver, 'host:port' or 'unix:///path'",
         variable="TARGET_HOST",
         flags="--target-host --host",
         plain=True,
@@ -111,47 +111,56 @@ class HandlerConfig:
     port: int = setting(
         9999,
         integer(1, 65_535, "PORT"),
-        "receiver's port",
+        "port of the receiver",
         variable="TARGET_PORT",
         flags="--target-port --port",
         plain=True,
     )
-    level: int = setting(logging.NOTSET, LEVEL, "records below this level are not shipped")
+    level: int = setting(logging.NOTSET, LEVEL, "records below this level are not sent")
     batch_size: int = setting(
-        10, integer(1, MANY), "waiting records that trigger a flush; a flush takes all", plain=True
+        10,
+        integer(1, MANY),
+        "number of waiting records that triggers a flush; a flush takes all",
+        plain=True,
     )
     flush_interval: float = setting(
         5.0,
         seconds(zero=False),
-        "longest time a record waits for its batch",
+        "longest time that a record waits for its batch",
         flags="--batch-interval --flush-interval",
         plain=True,
     )
     flush_level: int | None = setting(
         logging.ERROR, optional(LEVEL), "a record at or above this level flushes at once"
     )
-    capacity: int = setting(10_000, integer(1, MANY), "records that may wait or be retained")
+    capacity: int = setting(
+        10_000,
+        integer(1, MANY),
+        "largest number of records kept in memory, waiting or unconfirmed",
+    )
     capacity_bytes: int = setting(
         67_108_864,
         integer(65_536, MAX_QUEUE_SIZE, "BYTES"),
-        "bytes of texts that may wait or be retained",
+        "largest size of the texts of these records",
     )
     overflow: str = setting(
         "drop_oldest",
         choice("drop_oldest", "drop_newest", "block"),
-        "what happens when that many wait",
+        "what happens when there is no room for a record",
     )
     overflow_timeout: float | None = setting(
         1.0,
         optional(seconds(zero=True)),
-        "longest time overflow='block' holds the caller; None: without end",
+        "longest time that overflow='block' makes the caller wait; None: no limit",
     )
     protect_level: int | None = setting(
         None,
         optional(LEVEL),
-        "keep a reserve of the capacity for records at or above this level",
+        "reserve part of the capacity for records at or above this level",
     )
-    compress: bool = setting(True, SWITCH, "compress where it pays", plain=True)
+    compress: bool = setting(
+        True, SWITCH, "compress payloads if that makes them smaller", plain=True
+    )
     encoding: str = setting(
         "compact",
         choice("compact", "json"),
@@ -163,46 +172,46 @@ class HandlerConfig:
         "largest datagram sent; None: what the path carries",
     )
     max_retries: int = setting(
-        3, integer(0, 1_000_000), "attempts after a failed send", plain=True
+        3, integer(0, 1_000_000), "how often a failed send is repeated", plain=True
     )
     delivery: str = setting(
         "one_way", choice("one_way", "acknowledged"), "whether the receiver confirms batches"
     )
     spool_directory: str | None = setting(
-        None, optional(PATH), "where datagrams wait on disk while the receiver is away"
+        None, optional(PATH), "directory that stores datagrams while the receiver is away"
     )
     spool_size_bytes: int = setting(
         67_108_864,
         integer(65_536, MAX_QUEUE_SIZE, "BYTES"),
-        "bytes on disk; beyond that the oldest go",
+        "largest size of the spool; beyond that the oldest datagrams are dropped",
     )
     spool_age_seconds: float = setting(
-        604_800.0, seconds(zero=False), "how long datagrams are kept on disk"
+        604_800.0, seconds(zero=False), "how long datagrams are kept in the spool"
     )
     spool_fsync: str = setting(
         "off",
         choice("off", "batch"),
-        "'batch' has each batch survive a loss of power, at the price of a disk's write",
+        "'batch' syncs each batch to survive a power failure, at the cost of a disk write each",
     )
     key_file: str | None = setting(
         None, optional(PATH), "file with the key that authenticates every datagram"
     )
     static_fields: Mapping[str, object] = setting(
-        {}, FIELDS, "fields that every record gets on the far side"
+        {}, FIELDS, "fields that the receiver adds to every record"
     )
     shutdown_timeout: float = setting(
-        2.0, seconds(zero=True), "longest time close() may take to send what waits"
+        2.0, seconds(zero=True), "longest time that close() may take to send waiting records"
     )
     relay: bool = setting(
-        False, SWITCH, "ship records that a receiver in this process re-emitted, too"
+        False, SWITCH, "also send records that a receiver in this process delivered"
     )
     resolve_interval: float | None = setting(
         300.0,
         optional(seconds(zero=False, low=0.1)),
-        "how often the host's name is looked up again",
+        "how often the host name is looked up again",
     )
     drain_on_sigterm: bool = setting(
-        False, SWITCH, "send what waits when SIGTERM comes, then do what it does otherwise"
+        False, SWITCH, "when SIGTERM arrives, send waiting records before it takes effect"
     )
 
     def __post_init__(self) -> None:
@@ -269,45 +278,49 @@ class ReceiverConfig:
     receive_buffer: int = setting(
         8_388_608,
         integer(4_096, 1_073_741_824, "BYTES"),
-        "receive buffer to ask the kernel for",
+        "size of the receive buffer to request from the kernel",
     )
     queue_size: int = setting(
         16_777_216,
         integer(65_536, MAX_QUEUE_SIZE, "BYTES"),
-        "bytes of batches that may wait for handlers",
+        "largest size of the batches that wait for handlers",
     )
     logger_prefix: str = setting(
-        "", TEXT, "put before every remote logger's name, such as 'remote.'"
+        "", TEXT, "prefix for the names of remote loggers, such as 'remote.'"
     )
     allow: tuple[str, ...] = setting(
-        (), NETWORKS, "networks that may send; none given: every network"
+        (), NETWORKS, "networks that may send; if none is given, every network may"
     )
     source_rate: float | None = setting(
         None, optional(rate(zero=False)), "datagrams per second that one address may send"
     )
     key_file: tuple[str, ...] = setting(
-        (), PATHS, "files with the keys that are accepted; without one, anyone may send"
+        (), PATHS, "files with the accepted keys; without one, anyone may send"
     )
     accept_unauthenticated: bool = setting(
-        False, SWITCH, "take datagrams without a key although there are keys"
+        False, SWITCH, "accept datagrams without a key even if keys are configured"
     )
-    max_records: int = setting(2_048, integer(1, 65_535), "most records in one datagram")
+    max_records: int = setting(
+        2_048, integer(1, 65_535), "largest number of records in one datagram"
+    )
     max_batch_size: int = setting(
         1_048_576,
         integer(1_024, 67_108_864, "BYTES"),
         "largest batch after decompression or reassembly",
     )
-    max_streams: int = setting(1_024, integer(1, 1_048_576), "senders that are followed at a time")
+    max_streams: int = setting(
+        1_024, integer(1, 1_048_576), "largest number of senders tracked at the same time"
+    )
     remembered_streams: int = setting(
         100_000,
         integer(2, 16_777_216),
-        "ended senders of each kind that are recognised if their datagrams come again",
+        "number of ended senders, per kind, whose repeated datagrams are recognised",
     )
     stream_timeout: float = setting(
         600.0, seconds(zero=False), "a sender that is silent for this long is forgotten"
     )
     shutdown_timeout: float = setting(
-        5.0, seconds(zero=True), "longest time shutdown may take to finish what waits"
+        5.0, seconds(zero=True), "longest time that shutdown may take to handle waiting batches"
     )
 
     def __post_init__(self) -> None:

@@ -33,13 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         action="append",
         default=[],
-        help="keys that open what is sealed with one; may be given more than once",
+        help="keys to open protected datagrams; may be given more than once",
     )
     parser.add_argument(
         "--headers",
         dest="headers_only",
         action="store_true",
-        help="show what datagrams say of themselves, without their records",
+        help="show headers, SYNCs and ACKs, without the records",
     )
 
 

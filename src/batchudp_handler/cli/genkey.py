@@ -38,13 +38,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="key_id",
         metavar="N",
         default="1",
-        help="number that tells this key from others, 1 to 65535 (default: 1)",
+        help="number that identifies this key, 1 to 65535 (default: 1)",
     )
     parser.add_argument(
         "--algorithm",
         choices=list(ALGORITHMS),
         default=DEFAULT_ALGORITHM,
-        help=f"the second one encrypts, too, and needs the crypto extra "
+        help=f"the second one also encrypts, and needs the extra crypto "
         f"(default: {DEFAULT_ALGORITHM})",
     )
     parser.add_argument(

@@ -60,9 +60,9 @@ def health(namespace: argparse.Namespace, environ: Mapping[str, str]) -> int:
 def add_tap_arguments(parser: argparse.ArgumentParser) -> None:
     """Which records; `--level` is a setting of the receiver, too, and means the same here."""
     group = parser.add_argument_group("records")
-    group.add_argument("--logger", metavar="NAME", help="only this logger and those below it")
+    group.add_argument("--logger", metavar="NAME", help="only this logger and its children")
     group.add_argument(
-        "--sender", metavar="HOST", help="only this host, by its own name or its address[:port]"
+        "--sender", metavar="HOST", help="only this host, by its own name or by address[:port]"
     )
 
 

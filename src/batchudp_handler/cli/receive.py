@@ -66,20 +66,20 @@ PROGRAM = "batchudp-receive"
 DESCRIPTION = "Receive log records over UDP and hand them to this machine's logging."
 EPILOG = """\
 examples:
-  batchudp-receive                                     print what arrives on port 9999
-  batchudp-receive --port 0 --ready-file where         take a free port, write it to a file
+  batchudp-receive                                     print records from port 9999
+  batchudp-receive --port 0 --ready-file where         use a free port, write it to a file
   batchudp-receive --output app.log --max-bytes 10000000 --backups 5
   batchudp-receive --workers 4 --output app.log        four processes, one port, one file
   batchudp-receive --format json | jq 'select(.level == "ERROR")'
   batchudp-receive --config logging.toml               any logging.config.dictConfig
   batchudp-receive print-config                        every setting and where it comes from
-  batchudp-receive top                                 who sends how much, live
-  batchudp-receive tap --level ERROR                   follow a running receiver's errors
-  batchudp-receive decode capture.pcap                 what datagrams in a capture say
+  batchudp-receive top                                 live table of the senders
+  batchudp-receive tap --level ERROR                   print a running receiver's errors
+  batchudp-receive decode capture.pcap                 show the datagrams in a capture
   batchudp-receive genkey --output receiver.key        a key, for --key-file here and in senders
 
-exit codes: 0 ended as asked, 1 not healthy, 64 usage, 69 nobody answers (top, tap, check),
-70 ended by force and nothing could be said, 73 cannot bind, 78 configuration
+exit codes: 0 success, 1 not healthy, 64 usage, 69 no answer (top, tap, check),
+70 ended by force without a report, 73 cannot bind, 78 configuration
 """
 
 CONFIGS: tuple[tuple[type, str], ...] = (
@@ -379,19 +379,19 @@ def _add_check_arguments(parser: argparse.ArgumentParser) -> None:
         "--bind",
         action=argparse.BooleanOptionalAction,
         default=argparse.SUPPRESS,
-        help="try to listen, which fails while the receiver runs (default: true)",
+        help="try to listen; this fails while the receiver runs (default: true)",
     )
     parser.add_argument(
         "--reach",
         action=argparse.BooleanOptionalAction,
         default=argparse.SUPPRESS,
-        help="try to reach the engine and what logging handlers speak to (default: true)",
+        help="try to reach the engine and the servers of logging handlers (default: true)",
     )
 
 
 COMMANDS: dict[str, Command] = {
     "check": Command(
-        "try the configuration, the keys, the address and what is behind outputs",
+        "test the configuration, the keys, the address and the servers behind outputs",
         _check,
         _add_check_arguments,
     ),
@@ -402,15 +402,15 @@ COMMANDS: dict[str, Command] = {
         has_settings=False,
     ),
     "genkey": Command(
-        "make a key and show it as a line of a key file",
+        "make a key and print it as a line of a key file",
         genkey.run,
         genkey.add_arguments,
         has_settings=False,
     ),
-    "health": Command("say whether the running receiver does its work: exit code 0 or 1", health),
+    "health": Command("tell whether the running receiver is healthy, by exit code 0 or 1", health),
     "print-config": Command("show every setting and where it comes from", _print_config),
-    "tap": Command("follow the running receiver's records as JSON lines", tap, add_tap_arguments),
-    "top": Command("show what each sender sends and loses, live", top, add_top_arguments),
+    "tap": Command("print the running receiver's records as JSON lines", tap, add_tap_arguments),
+    "top": Command("show the live rates and losses of each sender", top, add_top_arguments),
 }
 RUN = Command("receive until SIGINT or SIGTERM", _run)
 

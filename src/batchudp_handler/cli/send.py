@@ -70,21 +70,21 @@ if TYPE_CHECKING:
 __all__ = ["SendConfig", "build_parser", "main"]
 
 PROGRAM = "batchudp-send"
-DESCRIPTION = "Ship lines or sample records to a batchudp receiver."
+DESCRIPTION = "Send lines or sample records to a batchudp receiver."
 EPILOG = """\
 Lines come from --file ('-' is standard input), or from standard input if something is piped in.
-Otherwise sample records are made at --logs-per-second for --run-time.
+Otherwise it sends sample records at --logs-per-second for --run-time.
 
 examples:
   batchudp-send --target-host logs.example --file app.log
   batchudp-send --file app.log --follow
   dmesg --follow | batchudp-send --logger kernel
   batchudp-send --logs-per-second 1000 --run-time 10
-  batchudp-send --target-host logs.example --doctor    why does nothing arrive?
+  batchudp-send --target-host logs.example --doctor    find out why nothing arrives
   batchudp-send print-config
 
 exit codes: 0 everything was sent, 64 usage, 66 no input, 69 records were dropped,
-70 ended by force and nothing could be said, 78 configuration
+70 ended by force without a report, 78 configuration
 """
 
 ONE_WAY_LINES_PER_SECOND = 20_000
@@ -101,29 +101,29 @@ class SendConfig:
     config: str | None = setting(
         None, optional(PATH), "TOML, JSON or YAML file with settings under [send]"
     )
-    file: tuple[str, ...] = setting((), PATHS, "ship the lines of this file; '-': standard input")
-    follow: bool = setting(False, SWITCH, "go on as the file grows or is replaced")
-    logger: str = setting("batchudp.send", TEXT, "name of the logger of the records")
-    line_level: int = setting(logging.INFO, LEVEL, "level of records made of lines")
+    file: tuple[str, ...] = setting((), PATHS, "send the lines of this file; '-': standard input")
+    follow: bool = setting(False, SWITCH, "keep reading when the file grows or is replaced")
+    logger: str = setting("batchudp.send", TEXT, "logger name of the records")
+    line_level: int = setting(logging.INFO, LEVEL, "level of the records made from lines")
     logs_per_second: float = setting(
-        5.0, rate(zero=False), "sample records made per second", plain=True
+        5.0, rate(zero=False), "number of sample records per second", plain=True
     )
     run_time: float = setting(
-        30.0, seconds(zero=True), "make sample records for this long; 0: without end", plain=True
+        30.0, seconds(zero=True), "how long to send sample records; 0: without end", plain=True
     )
     max_rate: float | None = setting(
         None,
         optional(rate(zero=True)),
-        "most lines per second; 0: no limit; None: 20000 where delivery is one_way",
+        "most lines per second; 0: no limit; None: 20000 if delivery is one_way",
     )
     give_up_after: float = setting(
         10.0,
         seconds(zero=True),
-        "end when for this long nothing of what waits could be sent or was confirmed",
+        "end if no waiting record could be sent or confirmed for this long",
     )
-    summary: str = setting("text", choice("text", "json"), "form of the counters in the end")
+    summary: str = setting("text", choice("text", "json"), "format of the counters at the end")
     doctor: bool = setting(
-        False, SWITCH, "send nothing; look at name, round trip, key, clock, path and buffers"
+        False, SWITCH, "send nothing; check name, round trip, key, clock, path and buffers"
     )
 
 

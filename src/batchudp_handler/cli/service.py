@@ -86,13 +86,15 @@ class ScriptConfig:
     stats_interval: float = setting(
         0.0,
         seconds(zero=True, low=0.01),
-        "write the counters to standard error this often; 0: never",
+        "how often to write the counters to standard error; 0: never",
     )
     workers: int = setting(
-        1, integer(1, 256), "processes that receive on the same port; more than one needs Linux"
+        1,
+        integer(1, 256),
+        "number of processes that receive on the same port; more than one needs Linux",
     )
     ready_file: str | None = setting(
-        None, optional(PATH), "file that holds the address while the receiver listens"
+        None, optional(PATH), "file that contains the address while the receiver listens"
     )
     forward: str | None = setting(
         None,
@@ -108,21 +110,21 @@ class ScriptConfig:
         flags="--from",
         secret=True,
     )
-    create_stream: bool = setting(False, SWITCH, "make the engine's stream when there is none")
+    create_stream: bool = setting(False, SWITCH, "create the engine's stream if there is none")
     summary: str = setting(
-        "text", choice("text", "json"), "form of the counters on standard error"
+        "text", choice("text", "json"), "format of the counters on standard error"
     )
     control_socket: str = setting(
         AUTO,
         PATH,
-        "unix socket for top, tap and health; auto: in the runtime directory if there is one; off",
+        "unix socket for top, tap and health; auto: in the runtime directory, if any; off: none",
     )
     metrics_port: int | None = setting(
         None,
         optional(integer(0, 65_535, "PORT")),
-        "serve a page for Prometheus on this port, 0: any free one; needs the extra prometheus",
+        "port of the Prometheus metrics page; 0: any free port; needs the extra prometheus",
     )
-    metrics_host: str = setting("127.0.0.1", HOST, "address of that page")
+    metrics_host: str = setting("127.0.0.1", HOST, "address of the Prometheus metrics page")
 
 
 class Service:

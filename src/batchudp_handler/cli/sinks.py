@@ -51,18 +51,18 @@ class OutputConfig:
     max_bytes: int = setting(
         0, integer(0, 1 << 50, "BYTES"), "rotate the file before it grows beyond this; 0: never"
     )
-    backups: int = setting(5, integer(0, 10_000), "how many rotated files to keep")
-    format: str = setting("text", choice("text", "json"), "how a record is written")
+    backups: int = setting(5, integer(0, 10_000), "number of rotated files to keep")
+    format: str = setting("text", choice("text", "json"), "format of the written records")
     pattern: str = setting(
-        DEFAULT_PATTERN, TEXT, "a line of text, with the names of record attributes"
+        DEFAULT_PATTERN, TEXT, "format of a line of text, with the names of record attributes"
     )
     fsync: str | float = setting(
         "off",
         word_or_seconds("off", "batch"),
-        "when the disk must have what was written; batch: before it is confirmed",
+        "when written data is flushed to the disk; batch: before it is confirmed",
     )
-    raw: bool = setting(False, SWITCH, "write control characters as they came")
-    level: int = setting(logging.NOTSET, LEVEL, "records below this level are left out")
+    raw: bool = setting(False, SWITCH, "write control characters without escaping them")
+    level: int = setting(logging.NOTSET, LEVEL, "records below this level are not written")
 
 
 class Sinks:

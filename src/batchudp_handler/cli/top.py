@@ -65,7 +65,7 @@ def add_top_arguments(parser: argparse.ArgumentParser) -> None:
         "--interval", type=_positive, default=1.0, metavar="SECONDS", help="default: 1"
     )
     group.add_argument(
-        "--once", action="store_true", help="one table after one interval, as plain text"
+        "--once", action="store_true", help="print one table after one interval, as plain text"
     )
 
 
