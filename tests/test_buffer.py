@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from batchudp_handler.core.snapshot import PLAIN_LENGTH
+from batchudp_handler.core.weight import Long
 from batchudp_handler.flusher.buffer import FLAT_SIZE, NEVER, Buffer
 from batchudp_handler.flusher.tally import Tally
 
@@ -212,7 +213,7 @@ def test_the_numbers_add_up_when_destructors_append() -> None:
 
 def heavy(number: int, size: int = 10_000, levelno: int = INFO) -> tuple[Any, ...]:
     """A snapshot with a long message."""
-    return (number, levelno, *[None] * 18, "x" * size, None, None, None)
+    return Long((number, levelno, *[None] * 18, "x" * size, None, None, None))
 
 
 def fill_heavy(buffer: Buffer[None], *numbers: int, **more: int) -> list[bool]:

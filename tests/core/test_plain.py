@@ -11,6 +11,7 @@ from batchudp_handler.core.batch import BatchHeader
 from batchudp_handler.core.compact import encode_compact
 from batchudp_handler.core.record_names import ORIGIN_NAMES, SITE_NAMES
 from batchudp_handler.core.snapshot import capture, completed
+from batchudp_handler.core.weight import Long
 from tests.odd import Odd, odd_objects
 
 EXACT = {str, int, float, bool, type(None)}
@@ -22,7 +23,7 @@ FIELDS = [
 
 def types_in(value: Any) -> set[type]:
     """The exact types of all that a value is made of."""
-    if type(value) in {tuple, list}:
+    if type(value) in {tuple, Long, list}:
         return set().union(*map(types_in, value))
     if type(value) is dict:
         return types_in([*value.keys(), *value.values()])

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from batchudp_handler.core.snapshot import PLAIN_LENGTH, capture
-from batchudp_handler.core.weight import text_bytes
+from batchudp_handler.core.snapshot import capture
+from batchudp_handler.core.weight import Long, text_bytes
 
 LONG = "x" * 10_000
 
@@ -33,7 +33,13 @@ def captured(message: object, *args: object, **more: Any) -> tuple[Any, ...]:
 )
 def test_short_texts_are_light(taken: tuple[Any, ...]) -> None:
     """They are charged flat: a plain record is not even looked at."""
-    assert len(taken) == PLAIN_LENGTH or not text_bytes(taken)
+    assert type(taken) is tuple or not text_bytes(taken)
+
+
+def test_a_glance_is_enough_for_scalars() -> None:
+    """Neither a plain record nor one whose extras are scalars is weighed."""
+    assert type(captured("short %s", "text")) is tuple
+    assert type(captured("short %s", "text", extra="text", number=5)) is tuple
 
 
 @pytest.mark.parametrize(
@@ -44,14 +50,26 @@ def test_short_texts_are_light(taken: tuple[Any, ...]) -> None:
         captured("short", extra=LONG),
         captured("short", nested={"a": ["text", {"b": LONG}]}),
         captured("short", nested={LONG[:10_000]: 1}),
+        captured("short", **{LONG: 1}),
+        captured("short %s", LONG, extra=1),
         captured("short", exc_text=LONG),
         captured("short", stack_info=LONG),
     ],
-    ids=["message", "argument", "extra", "nested", "name", "exception", "stack"],
+    ids=[
+        "message",
+        "argument",
+        "extra",
+        "nested",
+        "key",
+        "name",
+        "beside",
+        "exception",
+        "stack",
+    ],
 )
 def test_long_texts_are_weighed(taken: tuple[Any, ...]) -> None:
     """Wherever they are, and with what holds them."""
-    assert len(taken) != PLAIN_LENGTH
+    assert type(taken) is Long
     assert 10_000 <= text_bytes(taken) < 20_000
 
 

@@ -23,6 +23,7 @@ from batchudp_handler.core.record_names import (
 )
 from batchudp_handler.core.safe import attempted, cut, guarded, json_safe
 from batchudp_handler.core.template import SCALARS, fallback_text
+from batchudp_handler.core.weight import LIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -147,25 +148,39 @@ def _text(value: object) -> str:
     return cut(value if type(value) is str else guarded(str, value), TEXT_CHARACTERS)
 
 
-def additions(attributes: Any) -> tuple[dict[str, JSON] | None, str | None, int]:
+def additions(attributes: Any) -> tuple[dict[str, JSON] | None, str | None, int, bool]:
     """Extras, and the host name and hops of a record that came over the network.
 
     Args:
         attributes: All attributes of the record, every standard one among them. Those that are
             not standard are the last ones, unless somebody changed the order, and that shows.
+
+    Returns:
+        Extras, host name, hops, and whether an extra may have a long text.
     """
     if type(attributes) is not dict or len(attributes) > STANDARD_LENGTH + MAX_EXTRAS:
         return _odd_additions(complete(attributes))
     extras: dict[str, JSON] = {}
+    is_long = False
     for name in [*attributes][STANDARD_LENGTH:]:
         if type(name) is not str or name in RESERVED:
             return _odd_additions(complete(attributes))
         value = attributes[name]
-        extras[name] = value if type(value) in SCALARS else json_safe(value)
-    return extras, None, 0
+        if type(value) is str:
+            if len(value) > LIGHT:
+                is_long = True
+        elif type(value) not in SCALARS:
+            value = json_safe(value)
+            is_long = True
+        if len(name) > LIGHT:
+            is_long = True
+        extras[name] = value
+    return extras, None, 0, is_long
 
 
-def _odd_additions(attributes: dict[str, Any]) -> tuple[dict[str, JSON] | None, str | None, int]:
+def _odd_additions(
+    attributes: dict[str, Any],
+) -> tuple[dict[str, JSON] | None, str | None, int, bool]:
     """The same for attributes that are not all extras, or are too many."""
     shipped = attributes.get("hops") if "received" in attributes else None
     hops = shipped if type(shipped) is int else 0
@@ -178,4 +193,4 @@ def _odd_additions(attributes: dict[str, Any]) -> tuple[dict[str, JSON] | None, 
     if omitted > 0:
         extras["omitted_extras"] = omitted + 1
     hostname = attributes.get("hostname")
-    return extras or None, None if hostname is None else _text(hostname), hops
+    return extras or None, None if hostname is None else _text(hostname), hops, True

@@ -39,7 +39,7 @@ from batchudp_handler.core.record_names import (
 )
 from batchudp_handler.core.safe import number_text
 from batchudp_handler.core.template import SCALARS, fallback_text
-from batchudp_handler.core.weight import LIGHT
+from batchudp_handler.core.weight import LIGHT, Long
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -200,10 +200,10 @@ def _snapshot(
         process, process_name, thread, thread_name, task, created, msecs, relative,
     ) = place  # fmt: skip
     extras = hostname = None
-    hops = 0
+    hops, is_long = 0, False
     has_own_message = type(record).getMessage is not _plain_get_message
     if type(attributes) is not dict or len(attributes) != STANDARD_LENGTH:
-        extras, hostname, hops = additions(attributes)
+        extras, hostname, hops, is_long = additions(attributes)
         if hops and (not relay or hops > MAX_HOPS):
             return None
         has_own_message = has_own_message or "getMessage" in attributes
@@ -225,12 +225,24 @@ def _snapshot(
         exc_text = exception_text(exc_info, exc_text, format_exception)
     if stack_info is not None:
         stack_info = optional_text(stack_info)
-    return (
+    taken = (
         name, levelno, levelname, pathname, filename, module, lineno, function, template, count,
         process, process_name, thread, thread_name, task, hostname, hops,
         created, msecs, relative,
         values, extras, exc_text, stack_info,
     )  # fmt: skip
+    if is_long or exc_text is not None or stack_info is not None or _is_long(values):
+        return Long(taken)
+    return taken
+
+
+def _is_long(values: str | tuple[Any, ...]) -> bool:
+    if type(values) is str:
+        return len(values) > LIGHT
+    for value in values:  # noqa: SIM110  # a generator takes three times as long
+        if type(value) is str and len(value) > LIGHT:
+            return True
+    return False
 
 
 def render(snapshot: Snapshot) -> str:

@@ -1,8 +1,8 @@
 """What the texts of a record take in memory.
 
-Most records have no long text, and nobody weighs them: `capture` sees in passing that message and
-arguments are short. All other records become snapshots on the thread that logs, and those that
-have a long text, wherever it is, are weighed here.
+Most records have no long text, and nobody weighs them: whoever takes a snapshot sees in passing
+that its texts are short. Where one is long, or sits deeper than a glance goes, the snapshot is
+made `Long`, and weighed before it waits.
 """
 
 from __future__ import annotations
@@ -12,13 +12,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from batchudp_handler.core.batch import Snapshot
 
-__all__ = ["LIGHT", "text_bytes"]
+__all__ = ["LIGHT", "Long", "text_bytes"]
 
 LIGHT = 256
 """Characters of a text that is not long."""
 NESTED = frozenset({list, tuple, dict})
 VALUES = 20
 """Where in a snapshot the values begin that are the record's own."""
+
+
+class Long(tuple[Any, ...]):
+    """A snapshot that may have a long text."""
+
+    __slots__ = ()
 
 
 def text_bytes(snapshot: Snapshot) -> int:

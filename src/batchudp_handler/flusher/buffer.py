@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeAlias, TypeVar
 
-from batchudp_handler.core.snapshot import LEVELNO, PLAIN_LENGTH
+from batchudp_handler.core.snapshot import LEVELNO
 from batchudp_handler.core.weight import LIGHT, text_bytes
 from batchudp_handler.flusher.tally import Tally
 
@@ -184,7 +184,7 @@ class Buffer(Generic[Books]):
     def append(self, snapshot: Captured, levelno: int) -> bool:
         """Queue a snapshot; True when the caller is the one who must wake the owner."""
         items = self._items
-        if len(snapshot) != PLAIN_LENGTH and (size := text_bytes(snapshot)):
+        if type(snapshot) is not tuple and (size := text_bytes(snapshot)):
             return self._append_heavy(Heavy(snapshot, size), levelno)
         if len(items) >= self._unreserved and not self._has_room(levelno, FLAT_SIZE):
             return False
