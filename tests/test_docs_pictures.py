@@ -1,4 +1,4 @@
-"""Are the committed pictures what their script makes?"""
+"""The committed pictures are what their script makes."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ def words_of(path: Path) -> str:
 
 
 @pytest.mark.parametrize("version", ["light", "dark"])
-def test_the_house_is_current(version: str) -> None:
+def test_the_architecture_is_current(version: str) -> None:
     """Drawn again, the picture of the architecture is the committed one."""
-    drawn = MAKE["house"](MAKE["THEMES"][version])
+    drawn = MAKE["layers"](MAKE["THEMES"][version])
 
     assert drawn == (PICTURES / f"architecture-{version}.svg").read_text("utf-8")
 
 
-def test_every_room_exists() -> None:
+def test_every_module_exists() -> None:
     """The picture of the architecture names files and packages that are there."""
-    rooms = [room.module for room in MAKE["ROOMS"]]
+    names = [module.module for module in MAKE["MODULES"]]
 
-    assert [room for room in rooms if not (PACKAGE / room).exists()] == []
+    assert [name for name in names if not (PACKAGE / name).exists()] == []
 
 
-def test_the_walk_is_complete() -> None:
-    """Each step of the walk that the page describes has a number in the picture."""
+def test_the_path_is_complete() -> None:
+    """Each step that the page describes has a number in the picture."""
     page = (REPOSITORY / "docs" / "architecture.md").read_text("utf-8")
-    walk = page.partition("## The walk of one record")[2].partition("\n## ")[0]
-    steps = {int(line.split(".")[0]) for line in walk.splitlines() if line[:1].isdigit()}
+    path = page.partition("## The path of one record")[2].partition("\n## ")[0]
+    steps = {int(line.split(".")[0]) for line in path.splitlines() if line[:1].isdigit()}
 
-    assert {step for room in MAKE["ROOMS"] for step in room.steps} == steps
+    assert {step for module in MAKE["MODULES"] for step in module.steps} == steps
 
 
 @pytest.mark.parametrize("version", ["light", "dark"])

@@ -1,4 +1,4 @@
-"""How are the pictures of the documentation made?
+"""Makes the pictures of the documentation.
 
 python docs/pictures/make.py [PICTURE ...]
 
@@ -50,7 +50,7 @@ class Theme:
 
     paper: str
     panel: str
-    room: str
+    inner: str
     line: str
     ink: str
     faint: str
@@ -63,7 +63,7 @@ THEMES = {
     "light": Theme(
         paper="#ffffff",
         panel="#f6f8fa",
-        room="#ffffff",
+        inner="#ffffff",
         line="#8c959f",
         ink="#1f2328",
         faint="#59636e",
@@ -79,7 +79,7 @@ THEMES = {
     "dark": Theme(
         paper="#0d1117",
         panel="#161b22",
-        room="#0d1117",
+        inner="#0d1117",
         line="#6e7681",
         ink="#e6edf3",
         faint="#9ea7b3",
@@ -222,12 +222,12 @@ def terminal(lines: list[str], title: str, theme: Theme) -> str:
     return picture(width, height, title, MONO, parts)
 
 
-# --- the house -----------------------------------------------------------------------------------
+# --- the architecture ----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
-    """A module or package, what it does, and the steps of the walk of a record in it."""
+class Module:
+    """A module or package, what it does, and the steps of a record's path in it."""
 
     module: str
     task: str
@@ -236,68 +236,72 @@ class Room:
     steps: tuple[int, ...] = ()
 
 
-LEFT, RIGHT, ROOM_WIDTH, ROOM_HEIGHT = 36, 476, 388, 40
-ROOMS = (
-    Room("handler.py", "takes records", LEFT, 84, (1,)),
-    Room("flusher", "the only thread", LEFT, 132, (3, 4)),
-    Room("transport", "the only socket", LEFT, 180, (7,)),
-    Room("spool", "the only files", LEFT, 228),
-    Room("receiver/reemit.py", "into local loggers", RIGHT, 84, (10,)),
-    Room("receiver/worker.py", "decodes, runs handlers", RIGHT, 132, (9,)),
-    Room("receiver/receive_socket.py", "the only socket", RIGHT, 180, (8,)),
-    Room("cli", "what people see", RIGHT, 228),
-    Room("core/triggers.py", "when a flush is due", LEFT, 310, (4,)),
-    Room("core/sender.py", "the machine", LEFT, 358, (5,)),
-    Room("core/splitter.py", "into datagrams", LEFT, 406, (5,)),
-    Room("core/receiver.py", "the machine", RIGHT, 310, (8,)),
-    Room("core/receive_window.py", "seen, lost, late", RIGHT, 358, (8,)),
-    Room("core/reassembly.py", "of fragments", RIGHT, 406, (8,)),
-    Room("core/snapshot.py", "record ⇄ values", LEFT, 488, (2, 9)),
-    Room("core/codec.py", "values ⇄ payload", LEFT, 536, (5, 9)),
-    Room("core/wire.py", "payload ⇄ datagram", RIGHT, 488, (6, 8)),
-    Room("core/auth.py", "tags of keys", RIGHT, 536, (6, 8)),
+LEFT, RIGHT, MODULE_WIDTH, MODULE_HEIGHT = 36, 486, 378, 40
+MODULES = (
+    Module("handler.py", "takes log calls", LEFT, 84, (1,)),
+    Module("flusher", "background thread", LEFT, 132, (3, 4)),
+    Module("transport", "sends datagrams", LEFT, 180, (7,)),
+    Module("spool", "datagrams on disk", LEFT, 228),
+    Module("receiver/reemit.py", "calls local loggers", RIGHT, 84, (10,)),
+    Module("receiver/worker.py", "decodes, runs handlers", RIGHT, 132, (9,)),
+    Module("receiver/receive_socket.py", "reads datagrams", RIGHT, 180, (8,)),
+    Module("cli", "commands", RIGHT, 228),
+    Module("core/triggers.py", "decides when to flush", LEFT, 310, (4,)),
+    Module("core/sender.py", "sender protocol", LEFT, 358, (5,)),
+    Module("core/splitter.py", "batches per datagram", LEFT, 406, (5,)),
+    Module("core/receiver.py", "receiver protocol", RIGHT, 310, (8,)),
+    Module("core/receive_window.py", "seen, lost, late", RIGHT, 358, (8,)),
+    Module("core/reassembly.py", "joins fragments", RIGHT, 406, (8,)),
+    Module("core/snapshot.py", "record ⇄ values", LEFT, 488, (2, 9)),
+    Module("core/codec.py", "values ⇄ payload", LEFT, 536, (5, 9)),
+    Module("core/wire.py", "payload ⇄ datagram", RIGHT, 488, (6, 8)),
+    Module("core/auth.py", "checks keys", RIGHT, 536, (6, 8)),
 )
-STOREYS = (("shell: does", 62, 216), ("core: decides", 288, 168), ("core, both sides", 466, 120))
+LAYERS = (
+    (("sending shell", "receiving shell"), 62, 216),
+    (("sending core", "receiving core"), 288, 168),
+    (("shared core",), 466, 120),
+)
 
 
-def house(theme: Theme) -> str:
-    """All rooms, and the way of a record through them by numbers."""
+def layers(theme: Theme) -> str:
+    """Return the picture of all layers, with the path of a record as numbers."""
     parts = [box(0.5, 0.5, 899, 609, theme.paper, theme.line)]
     strong = ' font-size="15" font-weight="600"'
     parts.append(text(LEFT, 34, "your program", theme.ink, strong))
-    parts.append(text(RIGHT, 34, "far program, or batchudp-receive", theme.ink, strong))
-    for name, y, height in STOREYS:
-        whole = y > 460
-        sides = [(20, 860)] if whole else [(20, 420), (460, 420)]
-        parts += [box(x, y, width, height, theme.panel, theme.line) for x, width in sides]
-        small = ' font-size="11" letter-spacing="1"'
-        parts.append(text(LEFT, y + 15, escape(name), theme.faint, small))
-    for room in ROOMS:
-        parts += drawn(room, theme)
+    parts.append(text(RIGHT, 34, "receiving program, or batchudp-receive", theme.ink, strong))
+    small = ' font-size="11" letter-spacing="1"'
+    for names, y, height in LAYERS:
+        width = 860 if len(names) == 1 else 410
+        for name, x in zip(names, (LEFT, RIGHT), strict=False):
+            parts.append(box(x - 16, y, width, height, theme.panel, theme.line))
+            parts.append(text(x, y + 15, name, theme.faint, small))
+    for module in MODULES:
+        parts += drawn(module, theme)
     parts += arrow(theme)
-    return picture(900, 610, "The house, and the walk of one record through it", SANS, parts)
+    return picture(900, 610, "The layers, and the path of one record through them", SANS, parts)
 
 
-def drawn(room: Room, theme: Theme) -> Iterator[str]:
-    """A room with its name, its task and its numbers."""
-    yield box(room.x, room.y, ROOM_WIDTH, ROOM_HEIGHT, theme.room, theme.line)
+def drawn(module: Module, theme: Theme) -> Iterator[str]:
+    """Yield a module with its name, its task and its numbers."""
+    yield box(module.x, module.y, MODULE_WIDTH, MODULE_HEIGHT, theme.inner, theme.line)
     mono = f' font-family="{escape(MONO)}"'
-    yield text(room.x + 12, room.y + 25, escape(room.module), theme.ink, mono)
-    end = room.x + ROOM_WIDTH - 14
-    for place, step in enumerate(reversed(room.steps)):
-        x, y = end - 7 - 27 * place, room.y + ROOM_HEIGHT / 2
+    yield text(module.x + 12, module.y + 25, escape(module.module), theme.ink, mono)
+    end = module.x + MODULE_WIDTH - 14
+    for place, step in enumerate(reversed(module.steps)):
+        x, y = end - 7 - 27 * place, module.y + MODULE_HEIGHT / 2
         yield f'<circle cx="{x:g}" cy="{y:g}" r="11" fill="{theme.accent}"/>'
         middle = ' text-anchor="middle" font-size="12" font-weight="600"'
         yield text(x, y + 4, str(step), theme.paper, middle)
-    words_end = end - 27 * len(room.steps) - 4
-    yield text(words_end, room.y + 25, escape(room.task), theme.faint, ' text-anchor="end"')
+    words_end = end - 27 * len(module.steps) - 4
+    yield text(words_end, module.y + 25, escape(module.task), theme.faint, ' text-anchor="end"')
 
 
 def arrow(theme: Theme) -> Iterator[str]:
-    """The network, between the two sockets."""
+    """Yield the network, between the two sockets."""
     y = 200
     stroke = f'stroke="{theme.accent}" stroke-width="2" fill="none"'
-    yield f'<path d="M 426 {y} H 470 M 462 {y - 6} L 471 {y} L 462 {y + 6}" {stroke}/>'
+    yield f'<path d="M 416 {y} H 480 M 472 {y - 6} L 481 {y} L 472 {y + 6}" {stroke}/>'
     small = ' text-anchor="middle" font-size="11"'
     yield text(450, y - 12, "UDP", theme.accent, small)
 
@@ -318,8 +322,8 @@ def top() -> Callable[[Theme], str]:
 
 
 def architecture() -> Callable[[Theme], str]:
-    """What draws the house."""
-    return house
+    """Return what draws the architecture."""
+    return layers
 
 
 PICTURES = {"demo": demo, "top": top, "architecture": architecture}
