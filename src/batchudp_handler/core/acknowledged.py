@@ -423,7 +423,7 @@ class AcknowledgedDelivery:
             return
         self.alternation.on_answer(ack.receiver_epoch, now)
         if self.alternation.is_suspected:
-            self._sync.by(now + 1.0)  # from it the receivers learn that they are several
+            self._sync.by(now + 0.25)  # from it the receivers learn that they are several
         if self.state in (State.IDLE, State.CLOSED):
             self._counters.ignore(Reason.STALE)
         elif ack.cookie is not None:

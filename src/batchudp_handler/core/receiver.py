@@ -522,16 +522,15 @@ class ReceiverProtocol:
     ) -> None:
         """Whether the sender speaks with another receiver, too.
 
-        One that names another receiver may just not have heard of this one yet, which is new. So
-        it counts only if it has named this one before, or if it has named none at all and comes
-        with a cookie all the same.
+        One that names another receiver may just not have heard our answers yet. So that counts
+        for much only if it has named this one before, and for nothing before it was answered.
         """
         named = sync.receiver_epoch
         weight = 0
         if named == self._epoch:
             self._sharing.on_own(stream_id)
-        elif is_known and named and self._sharing.was_own(stream_id):
-            weight = LEFT_FOR_ANOTHER
+        elif is_known and named:
+            weight = LEFT_FOR_ANOTHER if self._sharing.was_own(stream_id) else 1
         elif not (is_known or named or sync.cookie == NO_COOKIE):
             weight = not self._cookies.is_good(sync.cookie, address, stream_id, self._now)
         if weight and self._sharing.on_foreign(stream_id, self._now, weight):
