@@ -392,6 +392,9 @@ class Run:
         row.difference = min(missing - (elsewhere - uncertain), 0) or max(missing - elsewhere, 0)
         if row.difference:
             row.problems.append(f"{missing} not written, {elsewhere} accounted for")
+        left = row.counted["waiting"] + row.counted["retained"]
+        if left:
+            row.problems.append(f"{left} records have no end after the close")
         if row.confirmed > row.lines:
             row.problems.append(f"confirmed {row.confirmed}, written {row.lines}")
         allowed = sum(stats["resent_to_new_receiver"] for stats in ended)
