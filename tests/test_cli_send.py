@@ -475,9 +475,9 @@ def test_both_summaries_hold_the_same_sums(
 @pytest.mark.parametrize(
     ("target", "error"),
     [
-        ("unix:///nonexistent/log.sock", "there is no such unix socket (ENOENT)"),
+        ("unix:///nonexistent/log.sock", "the unix socket does not exist (ENOENT)"),
         ("no-such-host.invalid:9", "the name no-such-host.invalid cannot be looked up: "),
-        ("127.0.0.1:1", "nobody listens there (ECONNREFUSED)"),
+        ("127.0.0.1:1", "no receiver is listening at this address (ECONNREFUSED)"),
         (None, "no answer from the receiver within "),
     ],
 )

@@ -834,16 +834,17 @@ def test_refusals_are_said_with_reason_source_and_remedy(
     key = HmacKey(7, bytes(32))
     (no_key,) = refused_by(caplog, entry("a"), keys=[key])
     assert no_key == (
-        "refused 1 datagram from 127.0.0.1, unauthenticated: It names no key where one is "
-        "demanded. What helps: give the sender a key file, or set accept_unauthenticated."
+        "refused 1 datagram from 127.0.0.1, unauthenticated: The datagram has no key, but "
+        "the receiver requires one. Advice: give the sender a key file, or set "
+        "accept_unauthenticated."
     )
     (stranger,) = refused_by(caplog, entry("a"), allow=("192.0.2.0/24",))
     assert stranger == (
-        "refused 1 datagram from 127.0.0.1, not_allowed: From an address, or for a stream, that "
-        "may not. What helps: add its network to allow."
+        "refused 1 datagram from 127.0.0.1, not_allowed: The source address is not allowed to "
+        "send, or not to this stream. Advice: add its network to allow."
     )
     (too_long,) = refused_by(caplog, bytes(600), buffer_size=512)
-    assert "from 127.0.0.1, truncated_read: Longer than the receiver reads." in too_long
+    assert "from 127.0.0.1, truncated_read: Longer than `buffer_size`." in too_long
     (garbage,) = refused_by(caplog, b"GET / HTTP/1.1")
     assert garbage.startswith("refused 1 datagram from 127.0.0.1, malformed: ")
     (no_json,) = refused_by(caplog, b'{"message": ')

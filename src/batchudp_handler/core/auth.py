@@ -268,7 +268,7 @@ def _directions(secret: bytes) -> tuple[bytes, bytes]:
 
 def _check_key(key_id: int, secret: bytes) -> None:
     if not 1 <= key_id <= 0xFFFF:
-        raise ConfigError("a key id is a number from 1 to 65535")
+        raise ConfigError("a key id must be a number from 1 to 65535")
     if len(secret) < MIN_SECRET:
         raise ConfigError(f"the secret of key {key_id} is shorter than {MIN_SECRET} bytes")
 

@@ -37,62 +37,62 @@ class Cause(_Named):
     )
     CAPACITY_BYTES = (
         "capacity_bytes",
-        "Long texts waited or were retained that took more than `capacity_bytes`.",
+        "The texts that waited or were retained took more than `capacity_bytes`.",
         "a larger capacity_bytes, shorter texts, or overflow='block'",
     )
     RELAY = (
         "relay",
-        "The record came from a receiver in this process, which would go round in a circle.",
-        "relay=True ships such records, up to four times",
+        "The record came from a receiver in this process; sending it again could make a loop.",
+        "relay=True sends such records, up to four times",
     )
     SELF_LOG = (
         "self_log",
-        "Logged by the sending thread while it sent: shipping it would make the next one.",
+        "Logged by the sending thread while it sent; sending the record would cause the next one.",
     )
     RECORD_ERROR = (
         "record_error",
         "A filter, or the record itself, raised: `handleError` was called, as `logging` asks.",
-        "with logging.raiseExceptions, stderr has the traceback",
+        "set logging.raiseExceptions to see the traceback on stderr",
     )
     CLOSED = (
         "closed",
-        "Still waiting when the handler was closed and `shutdown_timeout` was over.",
-        "the latest error says why nothing got away; a longer shutdown_timeout, or a spool",
+        "Still waiting when `shutdown_timeout` ended while the handler was being closed.",
+        "see the latest error; a longer shutdown_timeout, or a spool",
     )
     SEND_FAILED = (
         "send_failed",
         "The system refused the datagram at every one of the `max_retries` attempts (one-way).",
-        "the latest error says why; delivery='acknowledged' keeps records until confirmed",
+        "see the latest error; delivery='acknowledged' keeps records until they are confirmed",
     )
     EXPIRED = (
         "expired",
-        "In the spool for longer than a file of it is kept, in time that senders had it open.",
+        "In the spool for too long, counting only the time in which senders had it open.",
     )
     SPOOL_FULL = (
         "spool_full",
-        "The oldest of the spool, dropped to keep it within its size.",
+        "The oldest records in the spool, dropped to keep it within its size.",
     )
     SPOOL_CORRUPT = (
         "spool_corrupt",
-        "Damaged or unreadable when it was to be read back from the spool.",
+        "Damaged or unreadable in the spool.",
     )
     SPOOL_REMOVED = (
         "spool_removed",
-        "Its file in the spool was removed by somebody else, or taken over by another process.",
-        "leave the files of a spool to the senders, which delete what is confirmed",
+        "Its file in the spool was removed, or taken over by another process.",
+        "do not delete files of a spool; senders delete them when their records are confirmed",
     )
     OVERSIZE = (
         "oversize",
-        "Too large for a datagram even with its texts cut.",
+        "Too large for a datagram, even after its texts were cut.",
         "a larger max_datagram_size, or smaller extras",
     )
     ENCODE_ERROR = (
         "encode_error",
-        "The record cannot be encoded; the others of its batch were.",
+        "The record could not be encoded; the rest of its batch was sent.",
     )
     INTERNAL_ERROR = (
         "internal_error",
-        "A mistake of this package met the batch; please report it.",
+        "A bug in this package affected the batch; please report it.",
     )
 
 
@@ -103,35 +103,38 @@ class SendTrouble(_Named):
     """
 
     NAME = ("name_not_resolved", "The host's name could not be looked up.")
-    REFUSED = ("ECONNREFUSED", "Nobody listens there.")
-    NO_SUCH_SOCKET = ("ENOENT", "There is no such unix socket.")
+    REFUSED = ("ECONNREFUSED", "No receiver is listening at this address.")
+    NO_SUCH_SOCKET = ("ENOENT", "The unix socket does not exist.")
     DENIED = ("EACCES", "Permission denied.")
     FORBIDDEN = ("EPERM", "Sending is forbidden, for instance by a firewall on this machine.")
     NETWORK = ("ENETUNREACH", "There is no route to that network.")
     HOST = ("EHOSTUNREACH", "There is no route to that host.")
     DOWN = ("ENETDOWN", "The network interface is down.")
-    FAMILY = ("EAFNOSUPPORT", "This system does not speak that kind of address.")
+    FAMILY = ("EAFNOSUPPORT", "This system does not support this kind of address.")
     NO_ADDRESS = ("EADDRNOTAVAIL", "That address cannot be reached from here.")
-    TOO_BIG = ("EMSGSIZE", "The datagram was too large for the path; it is cut anew.")
-    SOCKET_FULL = ("EAGAIN", "The socket's buffer was full; it is tried again.")
-    SYSTEM_FULL = ("ENOBUFS", "The system had no buffers; it is tried again.")
-    MEMORY = ("ENOMEM", "The system had no memory for the datagram; it is tried again.")
-    DESCRIPTORS = ("EMFILE", "The process has no file descriptor left.")
-    ALL_DESCRIPTORS = ("ENFILE", "The system has no file descriptor left.")
-    TAKEN = ("EBADF", "Somebody closed the socket's descriptor; a new one takes its place.")
+    TOO_BIG = ("EMSGSIZE", "The datagram was too large for the path; it is cut again.")
+    SOCKET_FULL = ("EAGAIN", "The socket's buffer was full; the send is repeated.")
+    SYSTEM_FULL = ("ENOBUFS", "The system had no buffers; the send is repeated.")
+    MEMORY = ("ENOMEM", "The system had no memory for the datagram; the send is repeated.")
+    DESCRIPTORS = ("EMFILE", "The process has no file descriptors left.")
+    ALL_DESCRIPTORS = ("ENFILE", "The system has no file descriptors left.")
+    TAKEN = ("EBADF", "The program closed the socket's descriptor; a new socket replaces it.")
     NO_DATAGRAMS = ("EPROTOTYPE", "The path is a socket of another kind.")
     NO_REPLY_PATH = (
         "no_reply_path",
         "The receiver's answers do not arrive, and no socket for them can be made beside its own.",
         "in another container than the receiver: a directory that this process may write to",
     )
-    THREADS = ("thread_not_started", "The system has no thread left; it is tried again.")
+    THREADS = (
+        "thread_not_started",
+        "The system could not start another thread; the handler tries again.",
+    )
     FOREIGN = (
         "spool_foreign_file",
-        "Something in the spool directory that no spool has written; it is left alone.",
+        "A file in the spool directory was not written by a spool; it is left alone.",
     )
-    INTERNAL = ("internal_*", "A mistake of this package, by the exception's name.")
-    SPOOL = ("spool_*", "An error of the spool's files, by the errno's name.")
+    INTERNAL = ("internal_*", "A bug in this package, by the name of the exception.")
+    SPOOL = ("spool_*", "An error with the files of the spool, by the name of the errno.")
 
 
 def trouble_words(name: str, text: str) -> str:

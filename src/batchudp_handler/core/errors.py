@@ -48,83 +48,83 @@ class Reason(StrEnum):
     # the datagram as such
     MALFORMED = (
         "malformed",
-        "Garbage: none of the forms that the wire format knows, or cut short.",
+        "None of the forms of the wire format, or cut short.",
     )
     TRUNCATED_READ = (
         "truncated_read",
-        "Longer than the receiver reads.",
+        "Longer than `buffer_size`.",
         "raise buffer_size, or lower the senders' max_datagram_size",
     )
     UNSUPPORTED_VERSION = (
         "unsupported_version",
-        "A version of the format that is not known here.",
+        "The receiver does not know this version of the format.",
         "one end is newer than the other: upgrade the receiver first",
     )
     UNSUPPORTED_TYPE = (
         "unsupported_type",
-        "A type of datagram that is not known, or not expected here.",
+        "The receiver does not know or expect this type of datagram.",
         "one end is newer than the other: upgrade the receiver first",
     )
     UNSUPPORTED_FLAGS = (
         "unsupported_flags",
-        "A bit is set that has no meaning in this version.",
+        "A flag is set that has no meaning in this version.",
         "one end is newer than the other: upgrade the receiver first",
     )
     BAD_CRC = (
         "bad_crc",
-        "The checksum does not fit: bytes changed on the way.",
+        "The checksum is wrong: bytes changed on the way.",
     )
 
     # who sent it, and when
     AUTH_FAILED = (
         "auth_failed",
-        "The tag does not fit the key that the datagram names.",
+        "The tag was not made with the key that the datagram names.",
         "give both ends the same key file",
     )
     UNKNOWN_KEY = (
         "unknown_key",
-        "It names a key that is not configured.",
+        "The datagram names a key that the receiver does not have.",
         "add the sender's key to the receiver's key_file",
     )
     UNAUTHENTICATED = (
         "unauthenticated",
-        "It names no key where one is demanded.",
+        "The datagram has no key, but the receiver requires one.",
         "give the sender a key file, or set accept_unauthenticated",
     )
     STALE = (
         "stale",
         (
-            "Sealed before the receiver began to remember, so it may be a recording; or answered "
-            "too late."
+            "Sealed before the receiver began to remember streams, so it may be a recording; or "
+            "an answer that came too late."
         ),
         "set the clocks of both hosts by NTP",
     )
     REPLAYED = (
         "replayed",
-        "An old datagram that was sent again.",
+        "A copy of an old datagram.",
     )
     NOT_ALLOWED = (
         "not_allowed",
-        "From an address, or for a stream, that may not.",
+        "The source address is not allowed to send, or not to this stream.",
         "add its network to allow",
     )
     RATE_LIMITED = (
         "rate_limited",
-        "More than one source may send.",
-        "raise source_rate, or let it log less",
+        "The source sent more than `source_rate` allows.",
+        "raise source_rate, or make the sender log less",
     )
     UNPROVEN_ADDRESS = (
         "unproven_address",
         (
-            "Acknowledged, from an address that is not proven, and too small or too frequent for "
-            "a challenge. Those that were answered with one count as `challenges`."
+            "From an acknowledged sender whose address is not proven, and too small or too "
+            "frequent for a challenge. Datagrams that got a challenge count as `challenges`."
         ),
     )
 
     # its place in a stream
     BEYOND_WINDOW = (
         "beyond_window",
-        "Too far ahead of, or behind, what the stream has reached.",
+        "Too far ahead of the stream's position, or too far behind it.",
     )
     NO_ROOM = (
         "no_room",
@@ -133,7 +133,7 @@ class Reason(StrEnum):
     )
     STREAM_LIMIT = (
         "stream_limit",
-        "The table of streams is full of living ones; an acknowledged sender tries again.",
+        "The table of streams is full of active streams; an acknowledged sender tries again.",
         "raise max_streams",
     )
     GROUP_MISMATCH = (
@@ -142,13 +142,13 @@ class Reason(StrEnum):
     )
     REASSEMBLY_REFUSED = (
         "reassembly_refused",
-        "No budget to collect these fragments; an acknowledged sender tries again.",
+        "No memory left in the limits for these fragments; an acknowledged sender tries again.",
     )
 
     # the batch in it
     CODEC = (
         "codec",
-        "Compressed in a way that is not known or not enabled, or damaged.",
+        "Damaged, or compressed in a way that is unknown or not enabled.",
     )
     INFLATE_LIMIT = (
         "inflate_limit",
@@ -162,7 +162,7 @@ class Reason(StrEnum):
     )
     WORK_LIMIT = (
         "work_limit",
-        "It would take too long to decode, for what is in it.",
+        "Decoding would take too long for the number of records in it.",
         "send fewer records or fields in one datagram",
     )
     JSON = (
@@ -180,19 +180,19 @@ class Reason(StrEnum):
     )
     RECORD_COUNT = (
         "record_count",
-        "Not as many records as the header said.",
+        "The number of records differs from the header.",
     )
 
     # what an engine would not store
     ENGINE_REFUSED = (
         "engine_refused",
-        "The engine behind the receiver would not store the batch.",
+        "The engine behind the receiver refused to store the batch.",
     )
 
     # one record of the batch
     BAD_RECORD = (
         "bad_record",
-        "A row that is no record; the others of its batch were kept.",
+        "A row is not a valid record; the rest of its batch was kept.",
     )
     HANDLER_ERROR = (
         "handler_error",
@@ -205,7 +205,7 @@ def explained(reason: str) -> str:
     known = next((each for each in Reason if each == reason), None)
     if known is None:
         return reason
-    advice = f" What helps: {known.advice}." if known.advice else ""
+    advice = f" Advice: {known.advice}." if known.advice else ""
     return f"{known}: {known.meaning}{advice}"
 
 

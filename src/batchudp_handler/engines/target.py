@@ -39,12 +39,12 @@ class NatsTarget:
         """
         parts = urlsplit(url)
         if parts.scheme not in {"nats", "tls"} or not parts.netloc:
-            raise ConfigError("an engine is given as nats://host:port/STREAM")
+            raise ConfigError("an engine must be given as nats://host:port/STREAM")
         credentials, at, hosts = parts.netloc.rpartition("@")
         servers = tuple(f"{parts.scheme}://{credentials}{at}{host}" for host in hosts.split(","))
         stream = parts.path.strip("/") or DEFAULT_STREAM
         if not stream.replace("_", "").replace("-", "").isalnum():
-            raise ConfigError(f"{stream!r} is no name of a stream")
+            raise ConfigError(f"{stream!r} is not a valid stream name")
         return cls(servers, stream, **_options(parts.query))
 
 
@@ -58,8 +58,10 @@ def _options(query: str) -> dict[str, Any]:
     found = parse_qs(query, keep_blank_values=True)
     unknown = found.keys() - kinds.keys()
     if unknown:
-        raise ConfigError(f"unknown in an engine's URL: {min(unknown)}; known: {', '.join(kinds)}")
+        raise ConfigError(
+            f"unknown option in the engine's URL: {min(unknown)}; known: {', '.join(kinds)}"
+        )
     try:
         return {name: kinds[name](values[-1]) for name, values in found.items()}
     except ValueError:
-        raise ConfigError("replicas and duplicate_window are numbers") from None
+        raise ConfigError("replicas and duplicate_window must be numbers") from None

@@ -214,7 +214,7 @@ class Flusher:
     def _postpone_start(self, error: RuntimeError) -> None:
         errors = self._get_pump().transport.errors
         if "thread_not_started" not in errors:
-            write_note(f"no thread to send from, trying again: {error}")
+            write_note(f"cannot start the sending thread, trying again: {error}")
         errors["thread_not_started"] = errors.get("thread_not_started", 0) + 1
         self._start_at = self._clock() + self._start_delay
         self._start_delay = min(self._start_delay * 2, LAST_START_DELAY)
@@ -291,7 +291,7 @@ class Flusher:
         self._note.tell_last(self._ledger.lost(self.buffer), self._clock())
         left = self.stats().waiting + self.stats().retained
         if self._is_abandoned and left:
-            write_note(f"{left} records are left unsent: the sending thread does not end")
+            write_note(f"{left} records were not sent: the sending thread did not stop in time")
 
     def _finish_late(self, deadline: float) -> None:
         """Send what waits, or let whoever owns the pump by then do it."""

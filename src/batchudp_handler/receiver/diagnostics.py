@@ -48,16 +48,16 @@ TROUBLES: Mapping[Seam, str] = {
     Seam.HANDLER: "a local handler raised on %d records%s",
     Seam.RECORD_FACTORY: "the record factory raised on %d records, made without it%s",
     Seam.AFTER_BATCH: "an output failed after %d batches%s",
-    Seam.BETWEEN_BATCHES: "functions called between batches raised %d times%s",
-    Seam.ON_READER: "functions called on the reader raised %d times%s",
+    Seam.BETWEEN_BATCHES: "functions called between batches raised errors %d times%s",
+    Seam.ON_READER: "functions called on the reader raised errors %d times%s",
     Seam.WORKER: "the worker of new_worker raised %d times%s",
     Seam.CLOCK: "the clock raised %d times%s",
-    Seam.TAP: "%d records could not be shown to those who follow%s",
+    Seam.TAP: "%d records could not be shown to clients of tap%s",
     Seam.ANSWER: "answers of the control socket raised %d times%s",
     Seam.METRICS: "the metrics page raised %d times%s",
 }
 """How an error at each seam is told; those of `Seam.DIAGNOSTICS` go to standard error."""
-LOOP_FAILED = "%%d internal errors in the loop %s, which goes on%%s"
+LOOP_FAILED = "%%d internal errors in the loop %s, which continues%%s"
 UNHANDLED = (
     "%d records found no handler, latest from logger %r: give the root logger one, "
     "by logging.basicConfig() or under 'root' in the logging configuration"
