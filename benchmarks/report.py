@@ -294,7 +294,7 @@ def circumstances(result: Mapping[str, Any]) -> str:
 
 def _finished(suites: Mapping[str, Any]) -> str:
     times = [f"{n} {s['when'][11:16]} at {s['load']}" for n, s in suites.items() if "when" in s]
-    return f"\n\nFinished, and the load of the machine then: {', '.join(times)}." if times else ""
+    return f"\n\nFinish time and load average of each suite: {', '.join(times)}." if times else ""
 
 
 def part(name: str, result: Mapping[str, Any]) -> str:
