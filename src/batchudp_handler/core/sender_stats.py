@@ -20,13 +20,13 @@ class Distribution:
     """Count and mean of everything seen, median and 95th percentile of the recent part."""
 
     count: int = 0
-    """How many were seen, ever."""
+    """Number of all values."""
     mean: float = 0.0
-    """Of all that were seen."""
+    """Mean of all values."""
     p50: float = 0.0
-    """The median of the latest."""
+    """Median of the latest values."""
     p95: float = 0.0
-    """The 95th percentile of the latest."""
+    """95th percentile of the latest values."""
 
 
 class Samples:
@@ -77,59 +77,59 @@ class SenderStats:
 
     # identity S, in records
     accepted: int = 0
-    """Records that the handler took: everything else here is what became of them."""
+    """Records that the handler accepted; the following counters say what became of them."""
     adopted: int = 0
-    """Of those: found in the spool of a process that is gone."""
+    """Those of the accepted records that were found in the spool of a dead process."""
     sent: int = 0
-    """One-way: given to the socket without an error."""
+    """One-way delivery: records passed to the socket without an error."""
     confirmed: int = 0
-    """Acknowledged: the receiver's handlers have returned."""
+    """Acknowledged delivery: records for which the receiver's handlers have returned."""
     rejected_by_receiver: int = 0
-    """Acknowledged: arrived, and could not be decoded there."""
+    """Acknowledged delivery: records that arrived and could not be decoded."""
     unconfirmed: int = 0
-    """Given up after they were sent, with the fate unknown: at close, or for want of room while no
-    receiver answers."""
+    """Records given up after they were sent, so it is not known whether they arrived: at close, or
+    because there was no room while no receiver answered."""
     waiting: int = 0
-    """Accepted, and not yet sent (acknowledged: not yet sealed)."""
+    """Records accepted but not yet sent (acknowledged: not yet sealed)."""
     retained: int = 0
-    """Acknowledged: sealed, and kept in memory until confirmed. Always 0 one-way."""
+    """Acknowledged delivery: records sealed and kept in memory until confirmed. 0 if one-way."""
     spooled: int = 0
-    """On disk, while no receiver answers."""
+    """Records on disk while no receiver answers."""
     dropped: Mapping[str, int] = field(default_factory=dict)
-    """By cause; the causes are explained below the tables of counters."""
+    """Dropped records, by cause; the causes are explained below the tables of counters."""
 
     # volume
     datagrams_sent: int = 0
-    """Of every kind, repetitions included."""
+    """Datagrams of every kind, repetitions included."""
     bytes_sent: int = 0
-    """In those datagrams, headers included."""
+    """Bytes in those datagrams, headers included."""
     bytes_raw: int = 0
-    """Payloads before compression."""
+    """Bytes of payloads before compression."""
     batches: int = 0
-    """Encoded, each into one or more datagrams."""
+    """Encoded batches; each became one or more datagrams."""
     flushes: Mapping[str, int] = field(default_factory=dict)
-    """By trigger: size, time, level, first, flush, close."""
+    """Flushes, by trigger: size, time, level, first, flush, close."""
     trigger_ratio: Mapping[str, float] = field(default_factory=dict)
     """Each trigger's share of all flushes."""
     batch_size: Distribution = field(default_factory=Distribution)
     """Records taken by a flush."""
     send_time: Distribution = field(default_factory=Distribution)
-    """Seconds from draining a batch to its last datagram's being sent."""
+    """Seconds from draining a batch until its last datagram was sent."""
 
     # trouble
     send_errors: Mapping[str, int] = field(default_factory=dict)
-    """Look-ups, connections and transmissions that failed, and errors of the spool and of this
-    package itself; by name."""
+    """Failed look-ups, connections and transmissions, and errors of the spool and of this package
+    itself, by name."""
     last_error: str = ""
-    """What keeps records from their receiver, in words; empty: nothing that is known."""
+    """Why records do not reach their receiver, in words; empty if no reason is known."""
     retries: int = 0
-    """Sends that were tried again after an error."""
+    """Sends that were repeated after an error."""
     truncated: int = 0
     """Records with a text that was cut, with a mark: a message, argument, traceback or stack of
     more than 262,144 characters, an extra of more than 16,384 or of more than a thousand items,
     or whatever was too large for the datagrams. Each counts once."""
     fragmented: int = 0
-    """Records that took several datagrams."""
+    """Records that needed several datagrams."""
     resolves: int = 0
     """Look-ups of the receiver's name."""
     reconnects: int = 0
@@ -137,32 +137,32 @@ class SenderStats:
 
     # acknowledged delivery
     rtt: float | None = None
-    """Smoothed round trip in seconds; None until measured."""
+    """Smoothed round-trip time in seconds; None until measured."""
     retransmissions: int = 0
     """Datagrams sent again because no ack came."""
     spurious: int = 0
-    """Of these, datagrams whose first transmission had arrived."""
+    """Retransmitted datagrams whose first transmission had arrived."""
     syncs_sent: int = 0
-    """Datagrams without records: questions, heartbeats and goodbyes."""
+    """Datagrams without records: probes, heartbeats and goodbyes."""
     acks_received: int = 0
-    """Answers of the receiver that counted."""
+    """Valid answers from the receiver."""
     ignored: Mapping[str, int] = field(default_factory=dict)
-    """Datagrams that came back and did not count, by reason: damaged, old, or of strangers."""
+    """Received datagrams that were ignored, by reason: damaged, old, or from strangers."""
     in_flight: int = 0
-    """Bytes."""
+    """Bytes that were sent and are not yet acknowledged."""
     congestion_window: int = 0
-    """Bytes."""
+    """Largest number of bytes that may be in flight."""
     resent_to_new_receiver: int = 0
-    """The most copies that restarts of the receiver can have caused."""
+    """Largest number of copies that restarts of the receiver can have caused."""
     resealed: int = 0
     """Records sealed again for a smaller path."""
     alternations: int = 0
-    """How often a receiver answered after another one had. A few at a restart; when they go on,
-    two receivers stand behind one address, and nothing can be confirmed."""
+    """How often a receiver answered after another one had. A few are normal at a restart. If the
+    number keeps growing, two receivers share one address and nothing can be confirmed."""
 
     uptime: float = 0.0
-    """Seconds since the handler was made."""
+    """Seconds since the handler was created."""
     stream_id: int = 0
-    """The number by which the receiver knows this stream."""
+    """Number that identifies this stream at the receiver."""
     max_datagram_size: int = 0
-    """Bytes; what is used now."""
+    """Largest datagram size in use, in bytes."""

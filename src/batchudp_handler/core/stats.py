@@ -32,56 +32,56 @@ class StreamStats:
     stream_id: int
     """A random number, new for each handler in each process."""
     address: Address
-    """Where its latest datagram came from."""
+    """Source address of its latest datagram."""
     key_id: int
-    """The key that proves its sender; 0: none."""
+    """Number of the key that authenticates its sender; 0: none."""
     acknowledged: bool
     """Whether the sender waits for acks."""
 
     # identity R, in records
     first_rec: int
-    """Ordinal of the first record that the receiver answers for, not reduced modulo 2^32."""
+    """Number of the first record that the receiver counts, not reduced modulo 2^32."""
     next_rec: int
-    """One past the last record known to exist, on the same scale."""
+    """Number after the last record that is known to exist, on the same scale."""
     delivered: int = 0
-    """Handed to the local loggers."""
+    """Records handed to the local loggers."""
     rejected: Mapping[str, int] = field(default_factory=dict)
-    """Arrived and could not be delivered, by reason."""
+    """Records that arrived and could not be delivered, by reason."""
     lost: int = 0
-    """Declared lost: something newer came, and time is up."""
+    """Records declared lost: newer ones arrived, and the waiting time is over."""
     missing: int = 0
-    """Not here, but may still come."""
+    """Records that have not arrived but may still come."""
     abandoned: int = 0
-    """Acknowledged: the sender said that they will not come under these numbers."""
+    """Acknowledged delivery: records that the sender will not send under these numbers."""
     pending: int = 0
-    """Received, with the handlers or waiting for the rest of their fragments."""
+    """Records that were received and are with the handlers or wait for other fragments."""
 
     late: int = 0
-    """Records that were counted lost for a while and then came."""
+    """Records that were counted as lost and then arrived."""
     duplicates: int = 0
     """Records in datagrams received again and ignored."""
     duplicate_datagrams: int = 0
-    """The same in datagrams."""
+    """Datagrams received again and ignored."""
     sender_dropped: int = 0
-    """As told by the sender: dropped before they were numbered."""
+    """Records dropped by the sender before they were numbered, as it reported."""
     unseen_before_start: int = 0
-    """Numbered before the first datagram that reached this receiver; not counted as lost."""
+    """Records numbered before the first datagram that reached this receiver. They are not lost."""
     possibly_duplicate: int = 0
-    """Records that may have been delivered by an earlier life of the receiver as well."""
+    """Records that an earlier life of the receiver may also have delivered."""
     address_changes: int = 0
-    """How often its datagrams began to come from somewhere else."""
+    """How often its source address changed."""
     datagrams_received: int = 0
-    """Accepted as belonging to this stream."""
+    """Datagrams accepted as part of this stream."""
     bytes_received: int = 0
-    """In those datagrams, headers included."""
+    """Bytes in those datagrams, headers included."""
     age: float = 0.0
     """Seconds since its first datagram."""
     idle: float = 0.0
     """Seconds since its latest datagram."""
     tail_unknown: bool = False
-    """The stream ended without a goodbye: what it sent last is not known."""
+    """The stream ended without a goodbye, so its last records are not known."""
     resumed: bool = False
-    """The sender took it up again from its spool."""
+    """The sender resumed the stream from its spool."""
     ended: str | None = None
     """Why the stream ended: closed, vanished, idle, evicted, shutdown; None while it lives."""
 
@@ -93,55 +93,55 @@ class ReceiverStats:
     delivered: int = 0
     """Records handed to the local loggers."""
     lost: int = 0
-    """Of all streams: declared lost."""
+    """Records declared lost, in all streams."""
     missing: int = 0
-    """Of all streams: not here, but may still come."""
+    """Records that have not arrived but may still come, in all streams."""
     abandoned: int = 0
-    """Of all streams: the sender said that they will not come under these numbers."""
+    """Records that senders will not send under these numbers, in all streams."""
     pending: int = 0
-    """Received, with the handlers or waiting for the rest of their fragments."""
+    """Records that were received and are with the handlers or wait for other fragments."""
     late: int = 0
-    """Counted lost for a while, and then they came."""
+    """Records that were counted as lost and then arrived."""
     duplicates: int = 0
     """Records in datagrams received again and ignored."""
     duplicate_datagrams: int = 0
-    """The same in datagrams."""
+    """Datagrams received again and ignored."""
     sender_dropped: int = 0
-    """As told by the senders: dropped before they were numbered."""
+    """Records dropped by senders before they were numbered, as they reported."""
     unseen_before_start: int = 0
-    """Numbered before the first datagram that reached this receiver."""
+    """Records numbered before the first datagram of their stream that reached this receiver."""
     possibly_duplicate: int = 0
-    """Records that an earlier life of the receiver may have delivered as well."""
+    """Records that an earlier life of the receiver may also have delivered."""
     kernel_drops: int | None = None
     """Datagrams dropped by the kernel's queue; None where that cannot be read. Never added to
     `lost`, which counts the same loss in records once a stream shows it."""
     rejected: Mapping[str, int] = field(default_factory=dict)
     """Records that arrived and could not be delivered, by reason. Part of identity R."""
     refused: Mapping[str, int] = field(default_factory=dict)
-    """Datagrams that were turned away whole, by reason: garbage, strangers, full tables."""
+    """Datagrams that were refused as a whole, by reason."""
     refused_records: Mapping[str, int] = field(default_factory=dict)
-    """Records in those of them that a one-way sender will not send again, as far as their headers
-    say how many, by reason. No stream has them in its own counts."""
+    """Records in refused datagrams that a one-way sender will not send again, by reason, as far as
+    the headers say how many. No stream counts them."""
 
     datagrams_received: int = 0
-    """Everything that the socket gave."""
+    """All datagrams read from the socket."""
     bytes_received: int = 0
-    """In those datagrams."""
+    """Bytes in those datagrams."""
     handler_errors: int = 0
     """Records on which a local handler raised; they count as delivered."""
     callback_errors: Mapping[str, int] = field(default_factory=dict)
-    """By place: how often code of the program raised where the receiver called it. `handler` are
-    records, the others calls."""
+    """Exceptions in code of the program that the receiver called, by place. `handler` counts
+    records, the others count calls."""
     internal_errors: Mapping[str, int] = field(default_factory=dict)
-    """By loop: mistakes of the receiver itself, after which the loop went on."""
+    """Internal errors of the receiver, by loop; the loop continued after each."""
     filtered: int = 0
-    """Delivered records that no local logger or handler wanted at their level."""
+    """Delivered records whose level was too low for the local loggers or handlers."""
     unhandled: int = 0
     """Delivered records that found no handler. `logging.lastResort` prints those at WARNING and
-    above on standard error, as it does for the program's own."""
+    above on standard error, as it does for the program's own records."""
     clients_refused: Mapping[str, int] = field(default_factory=dict)
-    """By cause: clients of the control socket and the metrics page that were let go without an
-    answer, because they were too many, too slow or did not read."""
+    """Clients of the control socket and the metrics page that were disconnected without an answer,
+    because they were too many, too slow or did not read, by cause."""
     unformatted: Mapping[str, int] = field(default_factory=dict)
     """Delivered records that did not fit the script's pattern, by error; they are written
     without it."""
@@ -150,35 +150,35 @@ class ReceiverStats:
     until it succeeds, and nothing is confirmed before. A full pipe counts when nobody has read
     from it for five seconds."""
     output_blocked: float = 0.0
-    """Seconds for which the script's output has refused what waits; 0: it does not."""
+    """Seconds for which the script's output has refused to be written; 0: it does not refuse."""
     trimmed: Mapping[str, int] = field(default_factory=dict)
-    """What delivered records lost to a limit: texts that were cut, fields that were left out,
-    templates that were not trusted and are shown as they came."""
+    """Parts of delivered records that exceeded a limit, by kind: texts that were cut, fields that
+    were left out, templates that were not trusted and became plain text."""
     replies: int = 0
     """Datagrams sent back, challenges included."""
     reply_bytes: int = 0
-    """In those replies."""
+    """Bytes in those replies."""
     challenges: int = 0
-    """Replies that ask an address to prove itself."""
+    """Replies that ask a sender to prove its address."""
     auth_failed: Mapping[int, int] = field(default_factory=dict)
-    """By key id: datagrams with a wrong tag."""
+    """Datagrams with a wrong tag, by key id."""
     key_last_used: Mapping[int, float] = field(default_factory=dict)
-    """By key id: wall clock time of the latest datagram with a right tag."""
+    """Wall clock time of the latest datagram with a correct tag, by key id."""
 
     streams: Mapping[str, StreamStats] = field(default_factory=dict)
-    """By stream id in hexadecimal: the live ones, then the latest of the ended ones."""
+    """Live streams, then the latest ended ones, by stream id in hexadecimal."""
     streams_live: int = 0
     """Streams in the table now."""
     streams_seen: int = 0
     """Streams that were ever in the table."""
     streams_ended: Mapping[str, int] = field(default_factory=dict)
-    """By reason."""
+    """Streams that have ended, by reason."""
     queued_bytes: int = 0
-    """Of batches that wait for the handlers."""
+    """Bytes of batches that wait for the handlers."""
     reassembly_bytes: int = 0
-    """Reserved for payloads that came in part."""
+    """Bytes reserved for payloads that have arrived in part."""
     uptime: float = 0.0
-    """Seconds since the receiver was made."""
+    """Seconds since the receiver was created."""
     receive_buffer: int = 0
-    """The kernel's buffer in bytes, as the kernel counts it: on Linux twice what was granted,
-    because its bookkeeping is charged, too."""
+    """Size of the kernel's buffer in bytes, as the kernel counts it. On Linux this is twice what
+    was granted, because it includes the kernel's own overhead."""
