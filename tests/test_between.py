@@ -119,7 +119,7 @@ def test_two_receivers_behind_a_balancer_acknowledged(
         ) as handler,
     ):
         log.addHandler(handler)
-        words = "two receivers answer at this address by turns"
+        words = "two receivers answer at this address in turn"
 
         def is_said() -> bool:
             log.info("whose?")

@@ -54,13 +54,13 @@ FIXED = (
 """Settings that belong to the stream and cannot change while it lives."""
 
 RELAY_IS_OFF = (
-    "records that a receiver in this process delivered reach this handler and are not sent "
-    "again, so that they do not go round in circles (dropped: relay). To pass them on to another "
-    "receiver, set relay=True; to see them here, give their logger another handler"
+    "this handler got records that a receiver in this process delivered. To prevent loops, it "
+    "does not send them (dropped: relay). To pass them on to another receiver, set relay=True; "
+    "to see them here, give their logger another handler"
 )
 TOO_MANY_HOPS = (
-    "records that have passed as many receivers as they may are not sent again "
-    "(dropped: relay); do two receivers send to each other?"
+    "records that have passed the largest number of receivers are not sent again "
+    "(dropped: relay). Check whether two receivers send to each other"
 )
 
 
@@ -343,8 +343,9 @@ class BatchUDPHandler(logging.Handler):
         elif not self._has_sigterm:
             self._has_sigterm = True  # said once
             write_note(
-                "drain_on_sigterm needs the main thread: make the handler there, or call "
-                "batchudp_handler.drain_on_sigterm() there; until then SIGTERM loses what waits"
+                "drain_on_sigterm needs the main thread: create the handler there, or call "
+                "batchudp_handler.drain_on_sigterm() there. Until then, records that wait are "
+                "lost at SIGTERM"
             )
 
     def __reduce__(self) -> NoReturn:

@@ -208,7 +208,7 @@ class Sinks:
             backups=config.backups,
             exclusive=self._shared,
             on_rotation_failed=lambda error: self._log.warning(
-                "%s cannot be rotated and grows: %s", config.output, error
+                "%s cannot be rotated and keeps growing: %s", config.output, error
             ),
             like=former.status if isinstance(former, FileTarget) else None,
         )

@@ -56,7 +56,7 @@ class Faults:
             self._told_at = now
             last_line = traceback.format_exception_only(error)[-1].strip()
             write_note(
-                f"internal error, sending pauses and is tried again (please report it): "
+                f"internal error, sending pauses and will be tried again (please report it): "
                 f"{last_line}{_place(error)}"
             )
         return self._pause

@@ -33,12 +33,12 @@ BLOCKED_PATIENCE = 1.0
 """Seconds that a full socket may take to become writable before that counts as a failure."""
 
 TWO_RECEIVERS = (
-    "two receivers answer at this address by turns, so that nothing can be confirmed: run one for "
-    "a port (more processes: batchudp-receive --workers), or have the balancer keep each sender "
-    "with one"
+    "two receivers answer at this address in turn, so nothing can be confirmed: run only one on "
+    "the port (for more processes: batchudp-receive --workers), or configure the balancer to "
+    "keep each sender with one receiver"
 )
 NO_PLACE = (
-    "the receiver follows as many senders as it can (max_streams) and has no place for this one"
+    "the receiver already has the largest number of senders (max_streams) and refuses this one"
 )
 SILENCE = 1.0
 """Seconds after which it is worth a word that a receiver has not answered."""
