@@ -129,9 +129,12 @@ class Case:
             return file.read()
 
     def children(self) -> list[int]:
-        pid = self.running.pid
-        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
-            return [int(child) for child in file.read().split()]
+        found: list[int] = []
+        for task in os.listdir(f"/proc/{self.running.pid}/task"):
+            path = f"/proc/{self.running.pid}/task/{task}/children"
+            with suppress(FileNotFoundError), open(path, encoding="ascii") as file:
+                found += map(int, file.read().split())
+        return found
 
 
 def wait_until(condition: Callable[[], object]) -> None:

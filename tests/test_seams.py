@@ -461,6 +461,7 @@ WITHOUT_LOOP = {
     ("cli.doctor", "look_up"),  # one look-up
     ("cli.send", "self._show_progress"),  # of the sending side
     ("cli.send", "self._ship_all"),  # the same; what it raises is raised again by the main thread
+    ("cli.receive", "_end_with"),  # of a process that tries a configuration
     ("cli.ending", "self._watch"),  # contains what it calls; ends the process
     ("cli.ending", "lambda: codes.append(self._last_words())"),  # the last call of a process
 }

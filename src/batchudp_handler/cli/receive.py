@@ -13,6 +13,8 @@ import argparse
 import contextlib
 import os
 import sys
+import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +65,8 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS", "Command", "Loaded", "build_parser", "load", "main"]
 
 PROGRAM = "batchudp-receive"
+PARENT_SECONDS = 0.2
+"""How often a trial of a configuration looks whether anybody still wants to know."""
 DESCRIPTION = "Receive log records over UDP and hand them to this machine's logging."
 EPILOG = """\
 examples:
@@ -293,12 +297,20 @@ def try_logging() -> None:
     """Build the logging configuration on standard input, and exit with what is wrong with it."""
     import json
 
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     config, sys.path[:] = json.load(sys.stdin)
     sinks = Sinks(os.environ, stdout=sys.stdout, stderr=sys.stderr)
     try:
         sinks.apply(OutputConfig(), _without_truncation(config))
     except ConfigError as error:
         sys.exit(str(error))
+
+
+def _end_with(parent: int) -> None:
+    """End this process soon after its parent: what it tries may take for ever."""
+    while os.getppid() == parent:
+        time.sleep(PARENT_SECONDS)
+    os._exit(1)
 
 
 def _without_truncation(config: Mapping[str, Any]) -> dict[str, Any]:
