@@ -102,7 +102,9 @@ class Ending:
     def _on_signal(self, number: int) -> None:
         if number in END_SIGNALS and self._ends_at is not None:
             os._exit(128 + number)  # as a shell says it of a process that a signal ended
-        action = self._others.get(number, self._on_end)
+        action = self._on_end if number in END_SIGNALS else self._others.get(number)
+        if action is None:
+            return  # somebody else's: every signal with a handler in Python makes a byte
         if number in END_SIGNALS:
             self._ends_at = time.monotonic() + self._seconds + GRACE
         try:
