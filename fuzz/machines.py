@@ -90,7 +90,7 @@ class _SenderStory:
             max_datagram_size=feed.pick((200, 128, 548, 1432)),
             acknowledged=feed.below(4) != 0,
             max_retained_bytes=feed.pick((8 << 20, 1_000, 5_000)),
-            max_age=feed.pick((None, 30.0)),
+            max_held_records=feed.pick((1 << 62, 50)),
             storage=feed.pick(
                 (StoragePolicy.OFF, StoragePolicy.WHEN_NEEDED, StoragePolicy.ALWAYS)
             ),
