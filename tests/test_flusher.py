@@ -355,6 +355,7 @@ def test_closing_all_descriptors_in_the_middle_is_survived(
     logger.info("before")
     collector.wait_for(1)
     transport = pump_of(handler).transport
+    wait_until(transport.wakeup.descriptors)  # opened by the thread, at its first wait
     ours = [transport._owned, transport.wakeup._reader, transport.wakeup._writer]
     numbers = [each.socket.fileno() for each in ours if each is not None]
     assert len(numbers) == 3

@@ -1660,3 +1660,21 @@ def test_a_record_of_which_the_spool_kept_some_fragments_is_given_up() -> None:
     heir.sender.resume([(header(data), len(data)) for data in spool.values()], heir.now)
     assert heir.dropped == {"spool_corrupt": 1}
     assert heir.sender.spooled_records == 1
+
+
+def test_one_way_one_record_is_taken_to_find_out_whether_it_is_refused() -> None:
+    """The others stay where each can be dropped alone."""
+    bench = Bench(max_retries=0)
+    bench.log(0)
+    bench.send()
+    bench.log(1)
+    bench.fail(SendFailure.REFUSED)
+    assert bench.dropped == {"send_failed": 2}
+    assert bench.sender.is_stuck
+    assert bench.sender.wanted_records == 1
+    bench.log(2)
+    assert bench.sender.wanted_records == 0
+    bench.now += 5.0
+    bench.send()
+    assert not bench.sender.is_stuck
+    assert bench.sender.wanted_records > 1

@@ -360,6 +360,8 @@ class OneWayDelivery:
         """How many more records are of use now; what is cut already is sent first."""
         if self._goodbyes is not None or self._waiting or self._outstanding:
             return 0
+        if self._failures:  # one is enough to find out, and the others can be dropped one by one
+            return 0 if len(self._splitter) else 1
         return self._splitter.appetite
 
     @property

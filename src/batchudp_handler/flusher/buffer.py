@@ -14,7 +14,8 @@ How the numbers add up: a record came in when it was drained, was dropped, or wa
 marks the time while it moves records by an odd version, and a reader that finds another version
 afterwards looks again. Callers that drop the oldest count it first, then remove it, then append
 their own. Read in the order deque, tallies, the sum has every log call that had returned, and none
-that had not begun.
+that had not begun. That needs one record to come for each that goes; a caller for whom several go
+says when it begins and ends, and the reader looks again as well.
 """
 
 from __future__ import annotations
@@ -44,6 +45,9 @@ FLAT_SIZE = LIGHT
 bounds what it really takes."""
 CROWDED = 4
 """Long texts that take a quarter of the bytes leave without waiting for company."""
+AT_ONCE = 8
+MOST_AT_ONCE = 1 << 20
+"""Bytes: long texts are encoded in portions of an eighth of the room, or of this."""
 HEADROOM = 16
 """A machine that cannot send gives up its oldest records when less than this part is free."""
 
@@ -106,11 +110,14 @@ class Buffer(Generic[Books]):
         "_overflow",
         "_protect_level",
         "_reserve",
+        "_sweeps_begun",
+        "_sweeps_ended",
         "_tallies",
         "_unreserved",
         "_version",
         "_wait_for_room",
         "drained",
+        "drained_bytes",
         "flush_level",
         "muted_thread",
         "urgent",
@@ -131,6 +138,8 @@ class Buffer(Generic[Books]):
         self._items: deque[Captured | Heavy] = deque()
         self._tallies = {cause: Tally() for cause in CAUSES}
         self._bytes = Tally()  # of the heavy ones that wait
+        self._sweeps_begun = Tally()
+        self._sweeps_ended = Tally()
         self._wait_for_room = wait_for_room
         self._books = books
         self._version = 0
@@ -138,6 +147,8 @@ class Buffer(Generic[Books]):
         self._held_bytes = 0
         self.drained = 0
         """Records that the owner took; only the owner writes it."""
+        self.drained_bytes = 0
+        """Of long texts, in what it took last."""
         self.wake_at = 1
         """So many waiting records wake the owner, who sets it before it sleeps."""
         self.urgent = False
@@ -241,6 +252,7 @@ class Buffer(Generic[Books]):
             pass  # a caller who found the buffer full was faster
         finally:
             self.drained += len(taken)
+            self.drained_bytes = weight
             if weight:
                 self._bytes.add(-weight)
             self._hold(self._held - count + len(taken), self._held_bytes + weight)
@@ -253,6 +265,11 @@ class Buffer(Generic[Books]):
         self._books = books
         self._version += 1
         self._hold(held, held_bytes)  # last: those for whom this makes room came later
+
+    @property
+    def bytes_at_once(self) -> int:
+        """Of long texts, how many the owner should take before it has sent them."""
+        return min(MOST_AT_ONCE, self._capacity_bytes // AT_ONCE)
 
     @property
     def is_crowded(self) -> bool:
@@ -302,16 +319,21 @@ class Buffer(Generic[Books]):
 
     def view(self) -> View[Books] | None:
         """What is true at this moment; None while the owner moves records."""
-        version = self._version
-        view = self.rough_view()
-        return view if version == self._version and not version & 1 else None
+        version, sweeps = self._version, self._sweeps_ended.value
+        books, found = self._books, self.drained + len(self._items)
+        dropped = self._dropped()
+        if version & 1 or version != self._version or sweeps != self._sweeps_begun.value:
+            return None
+        return View(books, found + sum(dropped.values()), dropped)
 
     def rough_view(self) -> View[Books]:
-        """The same, without the records that the owner is just taking."""
-        books, accepted = self._books, self.drained
-        accepted += len(self._items)
-        dropped = {cause: tally.value for cause, tally in self._tallies.items()}
-        return View(books, accepted + sum(dropped.values()), dropped)
+        """The same at once, without the records that are just being moved or dropped."""
+        dropped, books = self._dropped(), self._books
+        found = self.drained + len(self._items)
+        return View(books, found + sum(dropped.values()), dropped)
+
+    def _dropped(self) -> dict[str, int]:
+        return {cause: tally.value for cause, tally in self._tallies.items()}
 
     # --- room -----------------------------------------------------------------------------------
 
@@ -349,22 +371,38 @@ class Buffer(Generic[Books]):
         return self._make_room(lack, size, is_protected)
 
     def _drop_oldest(self, lack: str, size: int, is_protected: bool) -> bool:
-        items = self._items
+        if not self._drop_one(lack, size, is_protected):
+            return False
+        if lack == "buffer_full" and size == FLAT_SIZE and len(self._items) < self._most:
+            return True  # no smaller one went
+        # one comes for one that went: into the reserve, if that is in use
+        wanted = self._lack(size, is_protected=True)
+        return wanted is None or self._sweep(wanted, size, is_protected)
+
+    def _sweep(self, lack: str, size: int, is_protected: bool) -> bool:
+        """Drop more than one for the one that comes; `view` waits until that is over."""
         wanted: str | None = lack
-        while wanted is not None:
-            self._tallies[wanted].add()
-            try:
-                if self._is_to_stay(is_protected):
+        self._sweeps_begun.add()
+        try:
+            while wanted is not None:
+                if not self._drop_one(wanted, size, is_protected):
                     return False
-                oldest = items.popleft()
-            except IndexError:
-                return self._find_room(wanted, size, is_protected)
-            if type(oldest) is Heavy:
-                self._bytes.add(-oldest.size)
-            if wanted == "buffer_full" and size == FLAT_SIZE and len(items) < self._most:
-                return True  # no smaller one went
-            # one comes for one that went: into the reserve, if that is in use
-            wanted = self._lack(size, is_protected=True)
+                wanted = self._lack(size, is_protected=True)
+        finally:
+            self._sweeps_ended.add()
+        return True
+
+    def _drop_one(self, lack: str, size: int, is_protected: bool) -> bool:
+        """Count and drop the oldest; False: it is the one that comes."""
+        self._tallies[lack].add()
+        try:
+            if self._is_to_stay(is_protected):
+                return False
+            oldest = self._items.popleft()
+        except IndexError:
+            return self._find_room(lack, size, is_protected)
+        if type(oldest) is Heavy:
+            self._bytes.add(-oldest.size)
         return True
 
     def _is_to_stay(self, is_protected: bool) -> bool:

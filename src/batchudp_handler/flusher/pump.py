@@ -43,9 +43,6 @@ NO_PLACE = (
 SILENCE = 1.0
 """Seconds after which it is worth a word that a receiver has not answered."""
 
-BYTES_AT_ONCE = 1 << 20
-"""Long texts that are taken from the buffer at a time; while they are encoded, nobody charges
-for them."""
 
 UNKNOWN_PATH_SIZE = 1432
 """Bytes that a path is trusted with where the system does not tell its size."""
@@ -106,6 +103,7 @@ class Pump:
         self._was_settled = True
         self._owed_since: float | None = None
         self._lost_before = 0
+        self._pending_bytes = 0
         self._is_open = False
         self._is_held = False
         self._is_closing = False
@@ -238,7 +236,7 @@ class Pump:
             if spooling.turn(now) and self._is_open:
                 self.work += 1
                 self._transmit(now)
-            elif self._owed and self.sender.wanted_records:
+            elif self._owed and self._wanted_records:
                 self._feed(now)
             else:
                 return
@@ -264,19 +262,22 @@ class Pump:
         sender = self.sender
         if self._owed:
             sender.look_for_receiver(now, self._wall())
-        while self._owed and self._blocked_since is None and (wanted := sender.wanted_records):
+        while self._owed and self._blocked_since is None and (wanted := self._wanted_records):
             if self._owed_since is None:
                 self._owed_since = self._clock()
                 self.batch_size.add(self._owed)
             count = min(self._owed, wanted)
-            batch = self.buffer.drain(count, BYTES_AT_ONCE)
+            batch = self.buffer.drain(count, self.buffer.bytes_at_once)
+            self._pending_bytes += self.buffer.drained_bytes
             # callers may have dropped what was owed
             self._owed = self._owed - len(batch) if batch else 0
             self.work += 1
             # long texts leave before more of them are taken
+            is_long = self._pending_bytes >= self.buffer.bytes_at_once
             is_part = bool(self._owed) and len(batch) == count
+            waits = is_part and not is_long and not sender.is_stuck
             try:
-                sender.send_batch(batch, now, self._wall(), has_more_to_come=is_part)
+                sender.send_batch(batch, now, self._wall(), has_more_to_come=waits)
             except Exception:
                 self.count_dropped("internal_error", len(batch))
                 raise
@@ -300,12 +301,22 @@ class Pump:
             self.sender.drop_oldest(wanted, self.buffer.scarce)
 
     @property
+    def _wanted_records(self) -> int:
+        """How many records the machine gets: none while it still has long texts to encode."""
+        if not self.sender.pending_records:
+            self._pending_bytes = 0
+        if self._pending_bytes >= self.buffer.bytes_at_once:
+            return 0
+        return self.sender.wanted_records
+
+    @property
     def held(self) -> tuple[int, int]:
         """Records that were drained and are neither settled nor on disk, and bytes of them."""
         if self.is_written_off:
             return 0, 0
         records = sum(each.pending_records + each.retained_records for each in self._senders)
-        return records, sum(each.retained_bytes for each in self._senders)
+        pending = self._pending_bytes if self.sender.pending_records else 0
+        return records, pending + sum(each.retained_bytes for each in self._senders)
 
     def _transmit(self, now: float) -> None:
         for sender in self._senders:
