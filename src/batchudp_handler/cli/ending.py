@@ -116,8 +116,14 @@ class Ending:
         """End although something is stuck, which may be the stream that words are said to."""
         codes: list[int] = []
         say = threading.Thread(target=lambda: codes.append(self._last_words()), daemon=True)
-        say.start()
-        say.join(LAST_WORDS_SECONDS)
+        try:
+            say.start()
+        except RuntimeError:
+            # the script has ended and said all, and the interpreter waits for a thread of a
+            # library: no thread starts any more, and nothing is left to be said
+            codes.append(self._last_words())
+        else:
+            say.join(LAST_WORDS_SECONDS)
         os._exit(codes[0] if codes else ExitCode.SOFTWARE)
 
 
