@@ -20,11 +20,11 @@ demo: $(VENV)/.installed ## a receiver, three sample clients, a summary; about t
 
 ##@ Work on it
 .PHONY: test
-test: $(VENV)/.tox ## format, types, docs, and the tests of what users rely on; about five minutes
+test: $(VENV)/.tox ## format, types, docs, and the tests of what users rely on; several minutes
 	@$(BIN)/tox run-parallel --parallel auto --parallel-no-spinner -e lint,typing,docs,quick $(TOX_ARGS)
 
 .PHONY: test-all
-test-all: $(VENV)/.tox ## every suite on every Python there is; about half an hour
+test-all: $(VENV)/.tox ## every suite on every Python there is; under an hour
 	@$(BIN)/tox run-parallel --parallel auto --parallel-no-spinner $(TOX_ARGS)
 
 .PHONY: docs

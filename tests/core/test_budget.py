@@ -27,8 +27,7 @@ from fuzz.records import sample_snapshots
 LIMITS = DecodeLimits()
 MOST_MILLISECONDS = 50
 MARGIN = 4 if sys.gettrace() is None else 20
-"""Times the limit: what a slow, busy machine may add to the clock, and coverage, which looks at each
-line."""
+"""Times the limit: what a slow, busy machine may add to the clock; and coverage, line by line."""
 MOST_OUTPUT = 16 * LIMITS.inflated_bytes
 MANY = 2_048
 
