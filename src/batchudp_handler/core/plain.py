@@ -43,6 +43,8 @@ __all__ = [
 TEXT_CHARACTERS = 256 * 1024
 MAX_EXTRAS = 64
 
+_NAME = frozenset((str,))
+"""The exact type of a name; a set, which asks for many at once."""
 _LEVELNO = 1
 _TEXTS = (0, 2, 3, 4, 5, 7, 9, 11, 12)
 _NUMBERS = (_LEVELNO, 6, 8, 10, 13, 14, 15)
@@ -160,22 +162,17 @@ def additions(attributes: Any) -> tuple[dict[str, JSON] | None, str | None, int,
     """
     if type(attributes) is not dict or len(attributes) > STANDARD_LENGTH + MAX_EXTRAS:
         return _odd_additions(complete(attributes))
-    extras: dict[str, JSON] = {}
-    is_long = False
-    for name in [*attributes][STANDARD_LENGTH:]:
-        if type(name) is not str or name in RESERVED:
-            return _odd_additions(complete(attributes))
-        value = attributes[name]
-        if type(value) is str:
-            if len(value) > LIGHT:
-                is_long = True
-        elif type(value) not in SCALARS:
-            value = json_safe(value)
+    names, values = [*attributes][STANDARD_LENGTH:], [*attributes.values()][STANDARD_LENGTH:]
+    if not _NAME.issuperset(map(type, names)) or not RESERVED.isdisjoint(names):
+        return _odd_additions(complete(attributes))
+    if not SCALARS.issuperset(map(type, values)):
+        values = [json_safe(value) for value in values]
+        return dict(zip(names, values, strict=True)), None, 0, True
+    is_long = max(map(len, names), default=0) > LIGHT
+    for value in values:
+        if type(value) is str and len(value) > LIGHT:
             is_long = True
-        if len(name) > LIGHT:
-            is_long = True
-        extras[name] = value
-    return extras, None, 0, is_long
+    return dict(zip(names, values, strict=True)), None, 0, is_long
 
 
 def _odd_additions(
