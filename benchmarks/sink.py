@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from batchudp_handler import BatchUDPReceiver
-from batchudp_handler.core.codec import decode_payload
-from batchudp_handler.core.limits import DecodeLimits
-from batchudp_handler.core.wire import Baseline, DatagramType, parse
+from batchudp_handler.core.payload.codec import decode_payload
+from batchudp_handler.core.payload.limits import DecodeLimits
+from batchudp_handler.core.wire.datagram import Baseline, DatagramType, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

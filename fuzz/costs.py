@@ -28,10 +28,10 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from batchudp_handler.console import JSONFormatter
-from batchudp_handler.core.codec import Codec, decode_payload
 from batchudp_handler.core.errors import DecodeError
-from batchudp_handler.core.limits import DecodeLimits
-from batchudp_handler.core.snapshot import records
+from batchudp_handler.core.payload.codec import Codec, decode_payload
+from batchudp_handler.core.payload.limits import DecodeLimits
+from batchudp_handler.core.records.snapshot import records
 from batchudp_handler.receiver.reemit import Reemitter
 
 if TYPE_CHECKING:

@@ -12,17 +12,17 @@ import json
 from typing import TYPE_CHECKING
 
 from batchudp_handler.core.errors import DecodeError, Reason
-from batchudp_handler.core.events import BatchReceived, StreamEnded
-from batchudp_handler.core.reassembly import Budget, ReassemblyLimits, StreamReassembly
-from batchudp_handler.core.receiver import ReceiverProtocol, ReceiverSettings
-from batchudp_handler.core.sender import (
+from batchudp_handler.core.payload.encoded import Encoded
+from batchudp_handler.core.receive.events import BatchReceived, StreamEnded
+from batchudp_handler.core.receive.reassembly import Budget, ReassemblyLimits, StreamReassembly
+from batchudp_handler.core.receive.receiver import ReceiverProtocol, ReceiverSettings
+from batchudp_handler.core.send.sender import (
     SenderProtocol,
     SenderSettings,
     SendFailure,
     StoragePolicy,
 )
-from batchudp_handler.core.splitter import Encoded
-from batchudp_handler.core.wire import (
+from batchudp_handler.core.wire.datagram import (
     CHECKSUM,
     NO_COOKIE,
     Ack,
@@ -42,7 +42,7 @@ from .guard import limited
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from batchudp_handler.core.batch import Snapshot
+    from batchudp_handler.core.records.batch import Snapshot
 
 __all__ = ["reassembly", "receiver", "sender"]
 

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from batchudp_handler.core.batch import BatchHeader
-from batchudp_handler.core.codec import encode_compact, encode_rows, encode_v0
-from batchudp_handler.core.compression import DICTIONARY, Codec
-from batchudp_handler.core.segment import encode_frame
-from batchudp_handler.core.wire import CHECKSUM, encode_data
+from batchudp_handler.core.payload.codec import encode_compact, encode_rows, encode_v0
+from batchudp_handler.core.payload.compression import DICTIONARY, Codec
+from batchudp_handler.core.records.batch import BatchHeader
+from batchudp_handler.core.wire.datagram import CHECKSUM, encode_data
+from batchudp_handler.core.wire.spool_frame import encode_frame
 from fuzz.records import sample_snapshots
 from fuzz.targets import CORPUS, TARGETS
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING
 
-from batchudp_handler.core.compression import DICTIONARY, Codec
-from batchudp_handler.core.segment import FRAME_OVERHEAD, encode_frame
-from batchudp_handler.core.wire import CHECKSUM, CRC_SIZE, HEADER_SIZE, MAGIC
+from batchudp_handler.core.payload.compression import DICTIONARY, Codec
+from batchudp_handler.core.wire.datagram import CHECKSUM, CRC_SIZE, HEADER_SIZE, MAGIC
+from batchudp_handler.core.wire.spool_frame import FRAME_OVERHEAD, encode_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,10 +21,9 @@ from batchudp_handler.cli.common import (
     section,
 )
 from batchudp_handler.config import HandlerConfig, ReceiverConfig
-from batchudp_handler.core.auth import HmacKey
 from batchudp_handler.core.errors import ConfigError, DecodeError
-from batchudp_handler.core.segment import header_fields, is_intact, scan_segment
-from batchudp_handler.core.wire import (
+from batchudp_handler.core.wire.auth import HmacKey
+from batchudp_handler.core.wire.datagram import (
     CHECKSUM,
     HEADER_SIZE,
     Baseline,
@@ -38,6 +37,7 @@ from batchudp_handler.core.wire import (
     encode_sync,
     parse,
 )
+from batchudp_handler.core.wire.spool_frame import header_fields, is_intact, scan_segment
 from batchudp_handler.keys import ALGORITHMS, load_keys
 from batchudp_handler.settings import settings_of
 

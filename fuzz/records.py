@@ -18,19 +18,19 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from batchudp_handler.console import JSONFormatter, TextFormatter
-from batchudp_handler.core.batch import BatchHeader
-from batchudp_handler.core.codec import decode_payload, encode_compact, encode_rows
-from batchudp_handler.core.compression import Codec
 from batchudp_handler.core.errors import DecodeError
-from batchudp_handler.core.limits import DecodeLimits
-from batchudp_handler.core.snapshot import records, snapshot
+from batchudp_handler.core.payload.codec import decode_payload, encode_compact, encode_rows
+from batchudp_handler.core.payload.compression import Codec
+from batchudp_handler.core.payload.limits import DecodeLimits
+from batchudp_handler.core.records.batch import BatchHeader
+from batchudp_handler.core.records.snapshot import records, snapshot
 from batchudp_handler.receiver.reemit import Reemitter, nearest_logger
 
 from .feed import Feed
 from .guard import limited
 
 if TYPE_CHECKING:
-    from batchudp_handler.core.batch import Batch, Snapshot
+    from batchudp_handler.core.records.batch import Batch, Snapshot
 
 __all__ = ["documents", "logger_names", "payloads", "sample_snapshots"]
 

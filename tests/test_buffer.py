@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from batchudp_handler.core.snapshot import PLAIN_LENGTH
-from batchudp_handler.core.weight import Long
+from batchudp_handler.core.records.snapshot import PLAIN_LENGTH
+from batchudp_handler.core.records.weight import Long
 from batchudp_handler.flusher.buffer import FLAT_SIZE, NEVER, Buffer
 from batchudp_handler.flusher.tally import Tally
 

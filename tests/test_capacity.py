@@ -17,7 +17,7 @@ from batchudp_handler.testing.faultproxy import FaultProxy, Faults
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from batchudp_handler.core.sender_stats import SenderStats
+    from batchudp_handler.core.send.stats import SenderStats
 
 CAPACITY = 400
 WORDS = "a line of the usual length, with its number: %d"

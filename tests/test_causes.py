@@ -16,8 +16,8 @@ import pytest
 import batchudp_handler
 from batchudp_handler.core.causes import Cause, SendTrouble
 from batchudp_handler.core.errors import Reason, explained
-from batchudp_handler.core.sender_counters import SenderCounters
-from batchudp_handler.core.sender_stats import SenderStats
+from batchudp_handler.core.send.counters import SenderCounters
+from batchudp_handler.core.send.stats import SenderStats
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

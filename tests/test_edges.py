@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from batchudp_handler.core.stats import ReceiverStats, SenderStats
+    from batchudp_handler.core.receive.stats import ReceiverStats
+    from batchudp_handler.core.send.stats import SenderStats
 
 RECORDS = 3
 LONG_ENOUGH = 30.0

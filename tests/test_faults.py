@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from batchudp_handler.core.sender_stats import SenderStats
+    from batchudp_handler.core.send.stats import SenderStats
 
 SEAMS = [
     *(f"transport.{name}" for name in ("open", "send", "receive", "wait", "path_datagram_size")),

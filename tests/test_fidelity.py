@@ -20,15 +20,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchudp_handler.core.codec import (
+from batchudp_handler.core.payload.codec import (
     BatchHeader,
     compress,
     decode_payload,
     encode_compact,
     encode_rows,
 )
-from batchudp_handler.core.limits import DecodeLimits
-from batchudp_handler.core.snapshot import records, render, snapshot
+from batchudp_handler.core.payload.limits import DecodeLimits
+from batchudp_handler.core.records.snapshot import records, render, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import FrameType
 
-    from batchudp_handler.core.stats import SenderStats
+    from batchudp_handler.core.send.stats import SenderStats
     from batchudp_handler.flusher.pump import Pump
 
 LONGEST_CALL = 0.25

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from batchudp_handler.cli.receive import main
-from batchudp_handler.core.auth import HmacKey
+from batchudp_handler.core.wire.auth import HmacKey
 from batchudp_handler.keys import ALGORITHMS, load_keys
 
 if TYPE_CHECKING:

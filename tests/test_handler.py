@@ -21,14 +21,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from batchudp_handler import BatchUDPHandler, HandlerConfig
-from batchudp_handler.core.snapshot import completed
+from batchudp_handler.core.records.snapshot import completed
 from batchudp_handler.testing.collector import DatagramCollector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from batchudp_handler.core.stats import SenderStats
+    from batchudp_handler.core.send.stats import SenderStats
 
 NEVER = 1_000_000
 

@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NEVER_FOR_SENDERS = {
-    "batchudp_handler.core.compact_reader",
-    "batchudp_handler.core.receiver",
-    "batchudp_handler.core.stats",
+    "batchudp_handler.core.payload.compact_decode",
+    "batchudp_handler.core.receive.receiver",
+    "batchudp_handler.core.receive.stats",
     "batchudp_handler.receiver",
 }
 NOT_FOR_EVERY_SENDER = {
-    "batchudp_handler.core.acknowledged",
-    "batchudp_handler.core.auth",
-    "batchudp_handler.core.rows",
+    "batchudp_handler.core.send.acknowledged",
+    "batchudp_handler.core.wire.auth",
+    "batchudp_handler.core.payload.rows",
     "batchudp_handler.flusher.spooling",
 }
 

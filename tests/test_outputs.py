@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 import pytest
 
 from batchudp_handler.console import TextFormatter
-from batchudp_handler.core import outage
 from batchudp_handler.core.errors import UnfinishedBatch
+from batchudp_handler.core.output import outage
 from batchudp_handler.outputs.file import FileTarget
 from batchudp_handler.outputs.output import MOST_BYTES, Counters, Output, Target
 from batchudp_handler.outputs.stream import StreamTarget

@@ -18,14 +18,14 @@ import pytest
 
 from batchudp_handler import BatchUDPHandler
 from batchudp_handler.config import ConfigError, ReceiverConfig, settings_of
-from batchudp_handler.core.auth import HmacKey
-from batchudp_handler.core.batch import BatchHeader
-from batchudp_handler.core.codec import compress, encode_compact
-from batchudp_handler.core.events import RecordsLost, SenderDropped
-from batchudp_handler.core.limits import DecodeLimits
-from batchudp_handler.core.receiver import ReceiverProtocol
-from batchudp_handler.core.snapshot import snapshot
-from batchudp_handler.core.wire import CHECKSUM, encode_data
+from batchudp_handler.core.payload.codec import compress, encode_compact
+from batchudp_handler.core.payload.limits import DecodeLimits
+from batchudp_handler.core.receive.events import RecordsLost, SenderDropped
+from batchudp_handler.core.receive.receiver import ReceiverProtocol
+from batchudp_handler.core.records.batch import BatchHeader
+from batchudp_handler.core.records.snapshot import snapshot
+from batchudp_handler.core.wire.auth import HmacKey
+from batchudp_handler.core.wire.datagram import CHECKSUM, encode_data
 from batchudp_handler.receiver import BatchUDPReceiver, receive_socket
 from batchudp_handler.receiver.diagnostics import Diagnostics
 from batchudp_handler.receiver.receive_socket import ReceiveSocket, address_text
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import pathlib
     from collections.abc import Callable, Iterator
 
-    from batchudp_handler.core.events import Address, BatchReceived
+    from batchudp_handler.core.receive.events import Address, BatchReceived
 
 
 class Collector(logging.Handler):

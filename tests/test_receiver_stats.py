@@ -8,13 +8,13 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from batchudp_handler.core.wire import CHECKSUM, encode_data
+from batchudp_handler.core.wire.datagram import CHECKSUM, encode_data
 from batchudp_handler.receiver import BatchUDPReceiver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from batchudp_handler.core.stats import ReceiverStats
+    from batchudp_handler.core.receive.stats import ReceiverStats
 
 STREAMS = 10_000
 LONGEST_PAUSE = 0.002

@@ -25,7 +25,7 @@ from batchudp_handler.control.client import NobodyAnswers, ask, follow
 from batchudp_handler.control.pulse import Pulse
 from batchudp_handler.control.server import ControlServer
 from batchudp_handler.control.tap import Tap
-from batchudp_handler.core.stats import ReceiverStats
+from batchudp_handler.core.receive.stats import ReceiverStats
 from batchudp_handler.receiver import BatchUDPReceiver
 from batchudp_handler.receiver.guard import Guard, Loop, Seam, error_text, run_loop
 from batchudp_handler.receiver.reemit import DIAGNOSTICS, Reemitter

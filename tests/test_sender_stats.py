@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from batchudp_handler.core.sender_stats import SenderStats
+    from batchudp_handler.core.send.stats import SenderStats
 
 THREADS, READERS, RECORDS = 3, 2, 3_000
 CAPACITY = 500

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from batchudp_handler import BatchUDPHandler, BatchUDPReceiver
-from batchudp_handler.core.admission import source_of
+from batchudp_handler.core.receive.admission import source_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,8 +18,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from batchudp_handler.core.segment import FRAME_OVERHEAD
-from batchudp_handler.core.wire import CHECKSUM, encode_data
+from batchudp_handler.core.wire.datagram import CHECKSUM, encode_data
+from batchudp_handler.core.wire.spool_frame import FRAME_OVERHEAD
 from batchudp_handler.spool import Spool, SpoolDirectory
 
 if TYPE_CHECKING:

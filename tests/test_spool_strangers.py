@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from batchudp_handler import BatchUDPReceiver
-from batchudp_handler.core.segment import is_own_beginning
+from batchudp_handler.core.wire.spool_frame import is_own_beginning
 from batchudp_handler.spool import SpoolDirectory
 from tests.test_spool import NAME, STREAM, die, fill, run_python, seal
 
@@ -272,10 +272,10 @@ ORPHANS = """
 import os, sys
 sys.path.insert(0, sys.argv[2])
 from tests.test_spool import SpoolDirectory
-from batchudp_handler.core.batch import BatchHeader
-from batchudp_handler.core.sender import SenderProtocol, SenderSettings, StoragePolicy
-from batchudp_handler.core.wire import CHECKSUM
-from batchudp_handler.core.snapshot import capture
+from batchudp_handler.core.records.batch import BatchHeader
+from batchudp_handler.core.send.sender import SenderProtocol, SenderSettings, StoragePolicy
+from batchudp_handler.core.wire.datagram import CHECKSUM
+from batchudp_handler.core.records.snapshot import capture
 import logging
 
 home = SpoolDirectory(sys.argv[1])

@@ -28,7 +28,7 @@ from batchudp_handler import BatchUDPHandler, BatchUDPReceiver
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from batchudp_handler.core.stats import SenderStats
+    from batchudp_handler.core.send.stats import SenderStats
 
 DEADLINE = 90.0
 

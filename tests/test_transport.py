@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from batchudp_handler.core.retry import SendFailure
+from batchudp_handler.core.send.retry import SendFailure
 from batchudp_handler.transport import SendError, UDPTransport, Wakeup, look_up
 from batchudp_handler.transport.owned import OwnedSocket
 from batchudp_handler.transport.resolver import Resolver

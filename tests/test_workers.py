@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from batchudp_handler import BatchUDPHandler
-from batchudp_handler.core.stats import ReceiverStats, StreamStats
+from batchudp_handler.core.receive.stats import ReceiverStats, StreamStats
 from batchudp_handler.receiver.totals import total
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ def test_workers_say_what_they_refuse(tmp_path: pathlib.Path) -> None:
 
 def test_a_stream_stays_with_its_worker(tmp_path: pathlib.Path) -> None:
     """A sender whose port changes with every datagram is one stream at one worker."""
-    from batchudp_handler.core.wire import CHECKSUM, DatagramType, Header
+    from batchudp_handler.core.wire.datagram import CHECKSUM, DatagramType, Header
 
     with running(tmp_path, "--workers", "4", "--summary", "json") as receiver:
         for number in range(20):

@@ -18,10 +18,10 @@ from sink import udp_socket
 from work import KINDS
 
 from batchudp_handler import BatchUDPHandler
-from batchudp_handler.core.codec import decode_payload
-from batchudp_handler.core.limits import DecodeLimits
-from batchudp_handler.core.snapshot import records
-from batchudp_handler.core.wire import CHECKSUM, Baseline, DatagramType, parse
+from batchudp_handler.core.payload.codec import decode_payload
+from batchudp_handler.core.payload.limits import DecodeLimits
+from batchudp_handler.core.records.snapshot import records
+from batchudp_handler.core.wire.datagram import CHECKSUM, Baseline, DatagramType, parse
 from batchudp_handler.receiver.reemit import Reemitter
 
 if TYPE_CHECKING:

@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from batchudp_handler import fork
 from batchudp_handler.config import HandlerConfig
-from batchudp_handler.core.batch import BatchHeader
 from batchudp_handler.core.errors import ConfigError
 from batchudp_handler.core.places import place_text
-from batchudp_handler.core.plain import format_exception
-from batchudp_handler.core.sender import SenderSettings, StoragePolicy
-from batchudp_handler.core.snapshot import LEVELNO, capture
-from batchudp_handler.core.wire import CHECKSUM
+from batchudp_handler.core.records.batch import BatchHeader
+from batchudp_handler.core.records.plain import format_exception
+from batchudp_handler.core.records.snapshot import LEVELNO, capture
+from batchudp_handler.core.send.sender import SenderSettings, StoragePolicy
+from batchudp_handler.core.wire.datagram import CHECKSUM
 from batchudp_handler.flusher import Flusher, FlusherSettings
 from batchudp_handler.flusher.note import write_note
 from batchudp_handler.settings import timeout as as_timeout
@@ -37,9 +37,9 @@ from batchudp_handler.transport import host_name
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from batchudp_handler.core.auth import Key
-    from batchudp_handler.core.batch import JSON
-    from batchudp_handler.core.sender_stats import SenderStats
+    from batchudp_handler.core.records.batch import JSON
+    from batchudp_handler.core.send.stats import SenderStats
+    from batchudp_handler.core.wire.auth import Key
 
 __all__ = ["BatchUDPHandler"]
 

@@ -19,13 +19,13 @@ import stat
 from base64 import b64decode
 from typing import TYPE_CHECKING
 
-from batchudp_handler.core.auth import AeadKey, HmacKey
 from batchudp_handler.core.errors import ConfigError
+from batchudp_handler.core.wire.auth import AeadKey, HmacKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from batchudp_handler.core.auth import Key
+    from batchudp_handler.core.wire.auth import Key
 
 __all__ = ["load_keys"]
 

@@ -10,8 +10,8 @@ import zlib
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from batchudp_handler.core.auth import HmacKey
-from batchudp_handler.core.wire import (
+from batchudp_handler.core.wire.auth import HmacKey
+from batchudp_handler.core.wire.datagram import (
     CHECKSUM,
     HEADER_SIZE,
     Seal,

@@ -22,7 +22,7 @@ from batchudp_handler.control import door, server
 from batchudp_handler.control.client import NobodyAnswers, ask, follow
 from batchudp_handler.control.server import MOST_FOLLOWERS, ControlServer
 from batchudp_handler.control.tap import Tap
-from batchudp_handler.core.stats import ReceiverStats
+from batchudp_handler.core.receive.stats import ReceiverStats
 from batchudp_handler.receiver.guard import Guard
 from tests.test_receiver import wait_until
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from struct import pack
 
-from batchudp_handler.core.codec import Codec, encode_v0
-from batchudp_handler.core.wire import (
+from batchudp_handler.core.payload.codec import Codec, encode_v0
+from batchudp_handler.core.wire.datagram import (
     CHECKSUM,
     Ack,
     Seal,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchudp_handler.core.segment import encode_frame
+from batchudp_handler.core.wire.spool_frame import encode_frame
 from batchudp_handler.decode.capture import datagrams_in
 from tests.decode.files import conversation, data, ethernet, pcap, pcapng, udp
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchudp_handler.core.auth import HmacKey
+from batchudp_handler.core.wire.auth import HmacKey
 from batchudp_handler.decode.capture import Found
 from batchudp_handler.decode.text import Describer
 from tests.decode.files import ROWS, conversation, data

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from batchudp_handler.core.errors import DecodeError, Reason
-from batchudp_handler.core.events import BatchReceived
+from batchudp_handler.core.receive.events import BatchReceived
 from batchudp_handler.engines.message import MESSAGE_ID, batch_from_message, message_from_batch
 
 

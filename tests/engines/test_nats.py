@@ -12,8 +12,8 @@ import pytest
 
 pytest.importorskip("nats", reason="nats-py is not installed")
 
-from batchudp_handler.core.events import BatchReceived
-from batchudp_handler.core.limits import DecodeLimits
+from batchudp_handler.core.payload.limits import DecodeLimits
+from batchudp_handler.core.receive.events import BatchReceived
 from batchudp_handler.engines.forwarder import NatsForwarder
 from batchudp_handler.engines.message import MESSAGE_ID, message_from_batch
 from batchudp_handler.engines.source import NatsSource

@@ -82,7 +82,7 @@ def examine(mutant: Mutant | None) -> Verdict:
 
 def copy_tree(target: Path) -> None:
     ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
-    for name in ("src", "tests"):
+    for name in ("src", "tests", "fuzz"):
         shutil.copytree(ROOT / name, target / name, ignore=ignored)
     shutil.copy(ROOT / "pyproject.toml", target)
 
@@ -91,7 +91,9 @@ def first_failure(folder: Path, first: tuple[str, ...]) -> str | None:
     """The first test or seed that fails."""
     core = Path("tests", "core")
     pytest = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "-p", "no:cacheprovider"]
-    names = sorted(path.name for path in (folder / core).glob("test_*.py"))
+    names = sorted(
+        str(path.relative_to(folder / core)) for path in (folder / core).rglob("test_*.py")
+    )
     ordered = [*first, *(name for name in names if name not in first)]
     output = run([*pytest, *(str(core / name) for name in ordered)], folder, folder)
     if output is not None:
@@ -127,7 +129,7 @@ def is_copy_used() -> bool:
 def show(verdict: Verdict) -> None:
     fate = f"killed by {verdict.killer}" if verdict.killer else "LIVES"
     mutant = verdict.mutant
-    print(f"{verdict.seconds:6.1f} s  {mutant.file:18} {mutant.breaks:60} {fate}", flush=True)
+    print(f"{verdict.seconds:6.1f} s  {mutant.file:24} {mutant.breaks:60} {fate}", flush=True)
 
 
 def main() -> int:

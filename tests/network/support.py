@@ -19,7 +19,7 @@ from batchudp_handler import BatchUDPReceiver
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from batchudp_handler.core.stats import SenderStats
+    from batchudp_handler.core.send.stats import SenderStats
 
 LONGEST_CALL = 0.05
 """Seconds that no log call may take, whatever the network does."""

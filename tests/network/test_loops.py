@@ -17,7 +17,7 @@ from tests.table import Row
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from batchudp_handler.core.stats import ReceiverStats
+    from batchudp_handler.core.receive.stats import ReceiverStats
     from tests.table import Table
 
 RECORDS = 50

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from batchudp_handler import BatchUDPHandler
-from batchudp_handler.core.retry import SendFailure
+from batchudp_handler.core.send.retry import SendFailure
 from batchudp_handler.transport import SendError, UDPTransport
 from tests.network.support import PATIENCE, Calls, Far, Names, Network, inside, ip, wait_until
 

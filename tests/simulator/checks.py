@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from batchudp_handler.core.stats import ReceiverStats
+    from batchudp_handler.core.receive.stats import ReceiverStats
 
     from .node import Node
     from .world import Outcome, World

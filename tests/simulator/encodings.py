@@ -11,18 +11,18 @@ import struct
 from random import Random
 from typing import TYPE_CHECKING, Protocol
 
-from batchudp_handler.core.batch import BatchHeader
-from batchudp_handler.core.codec import decode_payload
-from batchudp_handler.core.encoders import encoder_for
-from batchudp_handler.core.limits import DecodeLimits
-from batchudp_handler.core.snapshot import snapshot
-from batchudp_handler.core.splitter import Encoded
+from batchudp_handler.core.payload.codec import decode_payload
+from batchudp_handler.core.payload.encoded import Encoded
+from batchudp_handler.core.payload.encoders import encoder_for
+from batchudp_handler.core.payload.limits import DecodeLimits
+from batchudp_handler.core.records.batch import BatchHeader
+from batchudp_handler.core.records.snapshot import snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from batchudp_handler.core.batch import Snapshot
-    from batchudp_handler.core.splitter import Encoder
+    from batchudp_handler.core.payload.encoded import Encoder
+    from batchudp_handler.core.records.batch import Snapshot
 
 __all__ = ["ENCODINGS", "Encoding"]
 

@@ -15,9 +15,9 @@ from math import inf
 from random import Random
 from typing import TYPE_CHECKING
 
-from batchudp_handler.core.auth import HmacKey
-from batchudp_handler.core.events import BatchReceived
-from batchudp_handler.core.receiver import ReceiverProtocol, ReceiverSettings
+from batchudp_handler.core.receive.events import BatchReceived
+from batchudp_handler.core.receive.receiver import ReceiverProtocol, ReceiverSettings
+from batchudp_handler.core.wire.auth import HmacKey
 
 from .case import wall_time
 from .encodings import ENCODINGS
@@ -25,7 +25,7 @@ from .encodings import ENCODINGS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from batchudp_handler.core.stats import Address, ReceiverStats
+    from batchudp_handler.core.receive.stats import Address, ReceiverStats
 
     from .case import Case, Restart
 

@@ -6,8 +6,8 @@ from math import inf
 from random import Random
 from typing import TYPE_CHECKING
 
-from batchudp_handler.core.sender import SenderProtocol, SenderSettings, SendFailure
-from batchudp_handler.core.wire import CHECKSUM
+from batchudp_handler.core.send.sender import SenderProtocol, SenderSettings, SendFailure
+from batchudp_handler.core.wire.datagram import CHECKSUM
 from batchudp_handler.testing.faultproxy import FaultyPath
 
 from .case import wall_time
@@ -15,7 +15,7 @@ from .encodings import ENCODINGS
 from .host import KEY
 
 if TYPE_CHECKING:
-    from batchudp_handler.core.stats import Address
+    from batchudp_handler.core.receive.stats import Address
 
     from .case import Case
     from .host import Host

@@ -15,7 +15,7 @@ from .host import Host
 from .node import Node
 
 if TYPE_CHECKING:
-    from batchudp_handler.core.stats import Address
+    from batchudp_handler.core.receive.stats import Address
 
     from .case import Case
 

@@ -16,7 +16,8 @@ from batchudp_handler import (
     ReceiverConfig,
     drain_on_sigterm,
 )
-from batchudp_handler.core.stats import ReceiverStats, SenderStats
+from batchudp_handler.core.receive.stats import ReceiverStats
+from batchudp_handler.core.send.stats import SenderStats
 from batchudp_handler.engines import forwarder
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from batchudp_handler.core.auth import AeadKey, HmacKey, Key
-from batchudp_handler.core.wire import (
+from batchudp_handler.core.wire.auth import AeadKey, HmacKey, Key
+from batchudp_handler.core.wire.datagram import (
     CHECKSUM,
     Ack,
     Baseline,

@@ -17,7 +17,8 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from batchudp_handler.core.codec import (
+from batchudp_handler.core.errors import DecodeError
+from batchudp_handler.core.payload.codec import (
     BatchHeader,
     Codec,
     compress,
@@ -25,10 +26,9 @@ from batchudp_handler.core.codec import (
     encode_compact,
     encode_rows,
 )
-from batchudp_handler.core.compression import DICTIONARY
-from batchudp_handler.core.errors import DecodeError
-from batchudp_handler.core.limits import DecodeLimits
-from batchudp_handler.core.snapshot import Snapshot, records, snapshot
+from batchudp_handler.core.payload.compression import DICTIONARY
+from batchudp_handler.core.payload.limits import DecodeLimits
+from batchudp_handler.core.records.snapshot import Snapshot, records, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,7 +21,7 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from batchudp_handler import __version__
 from batchudp_handler.core.errors import ConfigError
-from batchudp_handler.core.sender_stats import Distribution
+from batchudp_handler.core.samples import Distribution
 from batchudp_handler.settings import Setting, settings_of, values_of
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ from batchudp_handler.cli.service import metrics_place, receiver_summary
 from batchudp_handler.cli.supervision import Supervision
 from batchudp_handler.control.notify import Notifier
 from batchudp_handler.control.pulse import WORKER
-from batchudp_handler.core.limits import DecodeLimits
-from batchudp_handler.core.stats import ReceiverStats
+from batchudp_handler.core.payload.limits import DecodeLimits
+from batchudp_handler.core.receive.stats import ReceiverStats
 from batchudp_handler.engines import source
 from batchudp_handler.receiver.diagnostics import Diagnostics
 from batchudp_handler.receiver.guard import Guard

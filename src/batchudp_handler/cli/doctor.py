@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from batchudp_handler.cli.common import ExitCode, print_all
 from batchudp_handler.core.errors import DecodeError
 from batchudp_handler.core.places import place_text
-from batchudp_handler.core.wire import (
+from batchudp_handler.core.wire.datagram import (
     CHECKSUM,
     HEADER_SIZE,
     MAX_DATAGRAM,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from batchudp_handler.config import HandlerConfig
-    from batchudp_handler.core.wire import Seal
+    from batchudp_handler.core.wire.datagram import Seal
 
 __all__ = ["Finding", "Grade", "examine", "findings"]
 

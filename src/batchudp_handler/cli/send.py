@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping, Sequence
 
-    from batchudp_handler.core.stats import SenderStats
+    from batchudp_handler.core.send.stats import SenderStats
 
 __all__ = ["SendConfig", "build_parser", "main"]
 

@@ -57,9 +57,9 @@ if TYPE_CHECKING:
 
     from batchudp_handler.cli.sinks import Sinks
     from batchudp_handler.config import ReceiverConfig
-    from batchudp_handler.core.auth import Key
-    from batchudp_handler.core.events import Address
-    from batchudp_handler.core.stats import ReceiverStats
+    from batchudp_handler.core.receive.events import Address
+    from batchudp_handler.core.receive.stats import ReceiverStats
+    from batchudp_handler.core.wire.auth import Key
     from batchudp_handler.receiver.worker import WorkerFactory
 
 __all__ = [

@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any, TextIO
 
 from batchudp_handler.console import DEFAULT_PATTERN, JSONFormatter, TextFormatter, wants_colour
 from batchudp_handler.core.errors import ConfigError, UnfinishedBatch
-from batchudp_handler.core.line_pattern import check_pattern
+from batchudp_handler.core.output.line_pattern import check_pattern
 from batchudp_handler.outputs.file import FileTarget
 from batchudp_handler.outputs.output import Counters, Output
 from batchudp_handler.outputs.stream import StreamTarget
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from batchudp_handler.cli.shared import SharedLock
-    from batchudp_handler.core.stats import ReceiverStats
+    from batchudp_handler.core.receive.stats import ReceiverStats
     from batchudp_handler.outputs.output import Target
 
 __all__ = ["OutputConfig", "Sinks"]

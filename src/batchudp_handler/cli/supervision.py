@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from batchudp_handler.control.metrics import MetricsServer
     from batchudp_handler.control.notify import Notifier
-    from batchudp_handler.core.stats import ReceiverStats
+    from batchudp_handler.core.receive.stats import ReceiverStats
     from batchudp_handler.receiver.worker import Worker, WorkerFactory
 
     Ask = Callable[[Callable[[], None]], None]

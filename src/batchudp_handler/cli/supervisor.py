@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from batchudp_handler.cli.service import ScriptConfig
     from batchudp_handler.config import ReceiverConfig
     from batchudp_handler.control.notify import Notifier
-    from batchudp_handler.core.stats import ReceiverStats
+    from batchudp_handler.core.receive.stats import ReceiverStats
 
 __all__ = ["Supervisor"]
 

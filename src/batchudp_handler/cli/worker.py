@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from batchudp_handler.cli.service import ScriptConfig
     from batchudp_handler.cli.sinks import Sinks
     from batchudp_handler.config import ReceiverConfig
-    from batchudp_handler.core.auth import Key
-    from batchudp_handler.core.stats import ReceiverStats
+    from batchudp_handler.core.receive.stats import ReceiverStats
+    from batchudp_handler.core.wire.auth import Key
 
     Told = tuple[str, ReceiverStats]
 

@@ -23,7 +23,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 
 from batchudp_handler.control.door import BACKLOG, Door
-from batchudp_handler.core.stats import ReceiverStats
+from batchudp_handler.core.receive.stats import ReceiverStats
 from batchudp_handler.receiver.guard import Guard, Loop, Seam
 
 if TYPE_CHECKING:

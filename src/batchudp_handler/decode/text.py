@@ -12,11 +12,11 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from batchudp_handler.console import escape
-from batchudp_handler.core.codec import Codec, decode_payload
 from batchudp_handler.core.errors import DecodeError
-from batchudp_handler.core.limits import DecodeLimits
-from batchudp_handler.core.snapshot import records
-from batchudp_handler.core.wire import (
+from batchudp_handler.core.payload.codec import Codec, decode_payload
+from batchudp_handler.core.payload.limits import DecodeLimits
+from batchudp_handler.core.records.snapshot import records
+from batchudp_handler.core.wire.datagram import (
     CHECKSUM,
     NO_COOKIE,
     Baseline,
@@ -30,8 +30,8 @@ from batchudp_handler.core.wire import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from batchudp_handler.core.auth import Key
-    from batchudp_handler.core.wire import Ack, Seal, Sync
+    from batchudp_handler.core.wire.auth import Key
+    from batchudp_handler.core.wire.datagram import Ack, Seal, Sync
     from batchudp_handler.decode.capture import Found
 
 __all__ = ["Describer"]

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 import nats.errors
 
-from batchudp_handler.core.codec import Codec, decode_payload
 from batchudp_handler.core.errors import DecodeError, Reason
-from batchudp_handler.core.events import BatchReceived
+from batchudp_handler.core.payload.codec import Codec, decode_payload
+from batchudp_handler.core.receive.events import BatchReceived
 from batchudp_handler.engines.client import CONNECT_DELAY, Connection, LoopThread
 from batchudp_handler.engines.message import message_from_batch
 from batchudp_handler.engines.target import RETRY_HORIZON
@@ -30,8 +30,8 @@ from batchudp_handler.waits import join_thread
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from batchudp_handler.core.events import Event
-    from batchudp_handler.core.limits import DecodeLimits
+    from batchudp_handler.core.payload.limits import DecodeLimits
+    from batchudp_handler.core.receive.events import Event
     from batchudp_handler.engines.target import NatsTarget
     from batchudp_handler.receiver.diagnostics import Diagnostics, ReceiveFailed
 

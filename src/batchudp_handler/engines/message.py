@@ -12,7 +12,7 @@ import math
 from typing import TYPE_CHECKING
 
 from batchudp_handler.core.errors import DecodeError, Reason
-from batchudp_handler.core.events import BatchReceived
+from batchudp_handler.core.receive.events import BatchReceived
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

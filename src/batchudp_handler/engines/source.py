@@ -22,7 +22,7 @@ from batchudp_handler.waits import join_thread, until
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from batchudp_handler.core.events import BatchReceived
+    from batchudp_handler.core.receive.events import BatchReceived
     from batchudp_handler.engines.target import NatsTarget
 
 __all__ = ["NatsSource"]

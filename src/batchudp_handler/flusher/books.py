@@ -6,8 +6,8 @@ from dataclasses import fields
 from operator import attrgetter
 from typing import NamedTuple
 
-from batchudp_handler.core.sender_counters import SenderCounters
-from batchudp_handler.core.sender_stats import SenderStats
+from batchudp_handler.core.send.counters import SenderCounters
+from batchudp_handler.core.send.stats import SenderStats
 
 __all__ = ["EMPTY", "Books", "added", "named"]
 

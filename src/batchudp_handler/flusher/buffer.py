@@ -23,14 +23,14 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeAlias, TypeVar
 
-from batchudp_handler.core.snapshot import LEVELNO
-from batchudp_handler.core.weight import LIGHT, text_bytes
+from batchudp_handler.core.records.snapshot import LEVELNO
+from batchudp_handler.core.records.weight import LIGHT, text_bytes
 from batchudp_handler.flusher.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from batchudp_handler.core.batch import Captured
+    from batchudp_handler.core.records.batch import Captured
 
 __all__ = ["FLAT_SIZE", "NEVER", "Buffer", "View"]
 

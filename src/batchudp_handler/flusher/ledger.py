@@ -16,7 +16,7 @@ import threading
 from time import sleep  # not gevent's: what is waited for is another thread's step
 from typing import TYPE_CHECKING, Any
 
-from batchudp_handler.core.sender_stats import SenderStats
+from batchudp_handler.core.send.stats import SenderStats
 from batchudp_handler.flusher.books import EMPTY, Books, added, named
 
 if TYPE_CHECKING:

@@ -11,17 +11,17 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from batchudp_handler.core.retry import SendFailure
-from batchudp_handler.core.segment import header_fields
-from batchudp_handler.core.sender_stats import Samples
-from batchudp_handler.core.triggers import Schedule, Trigger
+from batchudp_handler.core.samples import Samples
+from batchudp_handler.core.send.retry import SendFailure
+from batchudp_handler.core.send.schedule import Schedule, Trigger
+from batchudp_handler.core.wire.spool_frame import header_fields
 from batchudp_handler.flusher.buffer import NEVER
 from batchudp_handler.transport import SendError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from batchudp_handler.core.sender import SenderProtocol
+    from batchudp_handler.core.send.sender import SenderProtocol
     from batchudp_handler.flusher.books import Books
     from batchudp_handler.flusher.buffer import Buffer
     from batchudp_handler.flusher.spooling import Spooling

@@ -13,15 +13,15 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from batchudp_handler.core.sender_counters import SenderCounters
-from batchudp_handler.core.wire import Header, parse
+from batchudp_handler.core.send.counters import SenderCounters
+from batchudp_handler.core.wire.datagram import Header, parse
 from batchudp_handler.flusher.note import write_note
 from batchudp_handler.spool import SpoolDirectory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from batchudp_handler.core.sender import SenderProtocol
+    from batchudp_handler.core.send.sender import SenderProtocol
     from batchudp_handler.spool import Spool
 
 __all__ = ["Spooling", "StoredStream"]

@@ -22,8 +22,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from batchudp_handler.core.places import place_text
-from batchudp_handler.core.sender import SenderProtocol, SenderSettings
-from batchudp_handler.core.triggers import Schedule, Trigger
+from batchudp_handler.core.send.schedule import Schedule, Trigger
+from batchudp_handler.core.send.sender import SenderProtocol, SenderSettings
 from batchudp_handler.flusher.books import EMPTY, Books
 from batchudp_handler.flusher.buffer import FLAT_SIZE, Buffer
 from batchudp_handler.flusher.faults import Faults
@@ -36,7 +36,7 @@ from batchudp_handler.transport import UDPTransport, is_out_of_threads
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from batchudp_handler.core.sender_stats import SenderStats
+    from batchudp_handler.core.send.stats import SenderStats
     from batchudp_handler.flusher.spooling import Spooling
 
 __all__ = ["Flusher", "FlusherSettings"]

@@ -20,7 +20,7 @@ from batchudp_handler.waits import milliseconds, sleep_for
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from batchudp_handler.core.pending_lines import PendingLines
+    from batchudp_handler.core.output.pending_lines import PendingLines
 
 __all__ = ["FileTarget", "wait_until_writable"]
 

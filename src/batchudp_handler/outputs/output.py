@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from batchudp_handler.console import last_resort
 from batchudp_handler.core.errors import UnfinishedBatch
-from batchudp_handler.core.outage import Outage
-from batchudp_handler.core.pending_lines import PendingLines
+from batchudp_handler.core.output.outage import Outage
+from batchudp_handler.core.output.pending_lines import PendingLines
 
 if TYPE_CHECKING:
     from collections.abc import Callable

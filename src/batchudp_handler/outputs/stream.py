@@ -17,7 +17,7 @@ from batchudp_handler.outputs.file import wait_until_writable
 from batchudp_handler.outputs.output import NoReader
 
 if TYPE_CHECKING:
-    from batchudp_handler.core.pending_lines import PendingLines
+    from batchudp_handler.core.output.pending_lines import PendingLines
 
 __all__ = ["StreamTarget"]
 

@@ -16,16 +16,16 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from batchudp_handler.core.admission import source_of
 from batchudp_handler.core.errors import explained
-from batchudp_handler.core.events import (
+from batchudp_handler.core.receive.admission import source_of
+from batchudp_handler.core.receive.events import (
     AddressShared,
     DatagramsRefused,
     RecordsLost,
     SenderDropped,
     StreamEnded,
 )
-from batchudp_handler.core.refusals import Refusals
+from batchudp_handler.core.receive.refusals import Refusals
 from batchudp_handler.receiver.guard import Guard, Loop, Seam, error_text
 from batchudp_handler.receiver.receive_socket import address_text
 from batchudp_handler.receiver.reemit import DIAGNOSTICS
@@ -33,9 +33,9 @@ from batchudp_handler.receiver.reemit import DIAGNOSTICS
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from batchudp_handler.core.events import Address, Event
-    from batchudp_handler.core.refusals import Report
-    from batchudp_handler.core.stats import StreamStats
+    from batchudp_handler.core.receive.events import Address, Event
+    from batchudp_handler.core.receive.refusals import Report
+    from batchudp_handler.core.receive.stats import StreamStats
     from batchudp_handler.receiver.guard import Trouble
 
 __all__ = ["Diagnostics", "ReceiveFailed"]

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from batchudp_handler.core.safe import cut
+from batchudp_handler.core.records.safe import cut
 from batchudp_handler.waits import sleep_for
 
 if TYPE_CHECKING:

@@ -19,14 +19,14 @@ import struct
 import sys
 from typing import TYPE_CHECKING
 
-from batchudp_handler.core.reply_names import beside
+from batchudp_handler.core.wire.reply_names import beside
 from batchudp_handler.unix_paths import identity_of, remove_dead, remove_own
 from batchudp_handler.waits import milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, MutableMapping
 
-    from batchudp_handler.core.events import Address
+    from batchudp_handler.core.receive.events import Address
 
 __all__ = [
     "ReceiveSocket",

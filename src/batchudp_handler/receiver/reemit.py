@@ -12,7 +12,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from batchudp_handler.core.limits import DecodeLimits
+from batchudp_handler.core.payload.limits import DecodeLimits
 from batchudp_handler.receiver.guard import Guard, Seam
 
 if TYPE_CHECKING:

@@ -30,10 +30,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from batchudp_handler.config import ReceiverConfig
 from batchudp_handler.core.errors import Reason
-from batchudp_handler.core.events import BatchReceived
-from batchudp_handler.core.limits import DecodeLimits
-from batchudp_handler.core.reassembly import ReassemblyLimits
-from batchudp_handler.core.receiver import ReceiverProtocol, ReceiverSettings
+from batchudp_handler.core.payload.limits import DecodeLimits
+from batchudp_handler.core.receive.events import BatchReceived
+from batchudp_handler.core.receive.reassembly import ReassemblyLimits
+from batchudp_handler.core.receive.receiver import ReceiverProtocol, ReceiverSettings
 from batchudp_handler.keys import load_keys
 from batchudp_handler.receiver.diagnostics import Diagnostics, ReceiveFailed
 from batchudp_handler.receiver.guard import Guard, Loop, Seam, run_loop
@@ -50,9 +50,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
-    from batchudp_handler.core.auth import Key
-    from batchudp_handler.core.events import Address, Event
-    from batchudp_handler.core.stats import ReceiverStats
+    from batchudp_handler.core.receive.events import Address, Event
+    from batchudp_handler.core.receive.stats import ReceiverStats
+    from batchudp_handler.core.wire.auth import Key
     from batchudp_handler.receiver.worker import Worker, WorkerFactory
 
 __all__ = ["BatchUDPReceiver"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from batchudp_handler.core.stats import ReceiverStats, StreamStats
+from batchudp_handler.core.receive.stats import ReceiverStats, StreamStats
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -13,10 +13,10 @@ from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from batchudp_handler.core.codec import decode_payload
 from batchudp_handler.core.errors import DecodeError, Reason, UnfinishedBatch
-from batchudp_handler.core.events import BatchReceived
-from batchudp_handler.core.snapshot import records
+from batchudp_handler.core.payload.codec import decode_payload
+from batchudp_handler.core.receive.events import BatchReceived
+from batchudp_handler.core.records.snapshot import records
 from batchudp_handler.receiver.guard import Loop, Seam, run_loop
 from batchudp_handler.receiver.receive_socket import address_text
 from batchudp_handler.waits import join_thread
@@ -24,9 +24,9 @@ from batchudp_handler.waits import join_thread
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from batchudp_handler.core.batch import Batch
-    from batchudp_handler.core.events import Event
-    from batchudp_handler.core.limits import DecodeLimits
+    from batchudp_handler.core.payload.limits import DecodeLimits
+    from batchudp_handler.core.receive.events import Event
+    from batchudp_handler.core.records.batch import Batch
     from batchudp_handler.receiver.diagnostics import Diagnostics, ReceiveFailed
     from batchudp_handler.receiver.reemit import Reemitter
 

@@ -1,7 +1,7 @@
 """Where sealed datagrams wait while the receiver is away: the only files of the sender.
 
     <spool directory>/<stream id>/lock              held for as long as a process owns the stream
-    <spool directory>/<stream id>/<first seq>.seg   frames, see core/segment.py; at most 1 MiB each
+    <spool directory>/<stream id>/<first seq>.seg   frames (core.wire.spool_frame), at most 1 MiB
 
 `SpoolDirectory` holds the streams of one process and the room that they share; `Spool` is one
 stream; `files` makes the system calls. Only the flusher's thread uses them.

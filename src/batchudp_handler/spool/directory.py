@@ -18,7 +18,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from batchudp_handler.core.spool_age import WitnessedTime
+from batchudp_handler.core.send.spool_age import WitnessedTime
 from batchudp_handler.spool.counters import SpoolCounters
 from batchudp_handler.spool.files import StreamFiles
 from batchudp_handler.spool.stream import Spool
@@ -55,7 +55,7 @@ class SpoolDirectory:
         path: made with mode 0700 when it is missing, but nothing above it; must belong to the
             user.
         max_bytes: of all streams of this process together; beyond it the oldest segment goes.
-        max_age: seconds that senders keep a segment, by no wall clock (see `core.spool_age`).
+        max_age: seconds that senders keep a segment, by no wall clock (see `core.send.spool_age`).
         fsync: sync each segment when it is complete, and when `Spool.sync` is called, so that it
             survives a loss of power.
         clock: seconds of a clock that never jumps.

@@ -20,7 +20,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from batchudp_handler.core.spool_age import encode_stamp, first_seq
+from batchudp_handler.core.send.spool_age import encode_stamp, first_seq
 from batchudp_handler.spool.opening import (
     READ,
     WRITE,

@@ -16,7 +16,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from batchudp_handler.core.segment import (
+from batchudp_handler.core.send.spool_age import segment_birth, segment_name
+from batchudp_handler.core.wire.spool_frame import (
     Frame,
     encode_frame,
     is_intact,
@@ -24,7 +25,6 @@ from batchudp_handler.core.segment import (
     make_frame,
     scan_segment,
 )
-from batchudp_handler.core.spool_age import segment_birth, segment_name
 from batchudp_handler.spool.files import StreamFiles, StreamGoneError
 from batchudp_handler.spool.opening import ForeignFileError
 from batchudp_handler.spool.survey import NO_RESOURCES

@@ -8,7 +8,7 @@ import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from batchudp_handler.core.spool_age import STAMP_SIZE, decode_stamp, first_seq, segment_birth
+from batchudp_handler.core.send.spool_age import STAMP_SIZE, decode_stamp, first_seq, segment_birth
 from batchudp_handler.spool.files import LOCK, NEW
 from batchudp_handler.spool.opening import READ, opened_directory, opened_file
 

@@ -13,11 +13,11 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
-from batchudp_handler.core.codec import decode_payload
 from batchudp_handler.core.errors import DecodeError
-from batchudp_handler.core.limits import DecodeLimits
-from batchudp_handler.core.snapshot import records
-from batchudp_handler.core.wire import (
+from batchudp_handler.core.payload.codec import decode_payload
+from batchudp_handler.core.payload.limits import DecodeLimits
+from batchudp_handler.core.records.snapshot import records
+from batchudp_handler.core.wire.datagram import (
     CHECKSUM,
     Baseline,
     DatagramType,

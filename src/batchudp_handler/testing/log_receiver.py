@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
-    from batchudp_handler.core.stats import ReceiverStats
+    from batchudp_handler.core.receive.stats import ReceiverStats
 
 __all__ = ["LogReceiver"]
 

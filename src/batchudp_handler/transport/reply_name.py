@@ -16,7 +16,7 @@ import os
 import socket
 import sys
 
-from batchudp_handler.core.reply_names import is_reply_name, reply_path
+from batchudp_handler.core.wire.reply_names import is_reply_name, reply_path
 from batchudp_handler.unix_paths import identity_of, remove_dead, remove_own
 
 __all__ = ["ReplyName"]

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from batchudp_handler.core.causes import trouble_words
-from batchudp_handler.core.retry import SendFailure
+from batchudp_handler.core.send.retry import SendFailure
 from batchudp_handler.transport.owned import OwnedSocket
 from batchudp_handler.transport.reply_name import ReplyName
 from batchudp_handler.transport.resolver import Address, Resolver, RunAside, SocketAddress

@@ -1,0 +1,1 @@
+"""Payloads: a batch of records as bytes, and back."""

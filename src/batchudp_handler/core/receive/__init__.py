@@ -1,0 +1,1 @@
+"""The receiving machine: what is accepted, in which order, and what is answered."""

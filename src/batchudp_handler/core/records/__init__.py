@@ -1,0 +1,1 @@
+"""Log records: snapshots taken from them, and records rebuilt from what arrived."""

@@ -1,0 +1,1 @@
+"""The sending machine: what is sent when, and sent again."""

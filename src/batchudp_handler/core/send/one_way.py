@@ -1,0 +1,390 @@
+"""How are datagrams sent when nobody answers?
+
+Nothing is retained after transmission, with one exception: the datagram before the current one.
+A connected UDP socket reports "connection refused" one call late: the call that fails did not
+send, and the datagram before it, which seemed to be sent, was lost. Both are sent again.
+
+Losses on the way show at the receiver, because SYNCs tell it how far the stream has come: one at
+the start, one a second after the last DATA, then after 10 s, then each minute, at least each 10 s
+while DATA flows, and two at the end.
+
+A batch that is given up before any part of it was on the wire gives its numbers back. Otherwise
+the receiver would count as lost what the sender has counted as dropped.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from batchudp_handler.core.errors import Reason
+from batchudp_handler.core.send.outgoing import BaselineStream, OutgoingStream
+from batchudp_handler.core.send.retry import SendFailure, backoff
+from batchudp_handler.core.wire.datagram import Sync
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from batchudp_handler.core.send.counters import SenderCounters
+    from batchudp_handler.core.send.outgoing import SealedGroup
+    from batchudp_handler.core.send.splitter import Group, Splitter
+
+__all__ = ["OneWayDelivery"]
+
+AFTER_DATA = 1.0
+FIRST_IDLE = 10.0
+IDLE = 60.0
+BUSY = 10.0
+"""Seconds between SYNCs: after the last DATA, after that SYNC, later, and while DATA flows."""
+
+GOODBYES = 2
+GOODBYE_INTERVAL = 0.05
+
+NEW_SOCKET_AFTER = 3
+"""Failures in a row after which the name should be looked up again."""
+
+
+class _Batch:
+    """One batch on its way out: its numbers and the records to fall back on."""
+
+    __slots__ = ("group", "is_counted", "is_gone", "is_touched", "source")
+
+    def __init__(self, group: SealedGroup, source: Group) -> None:
+        self.group = group
+        self.source = source
+        self.is_touched = False
+        """Some of it was handed to the network."""
+        self.is_counted = False
+        """All of it was, and its records count as sent."""
+        self.is_gone = False
+        """Given up, or cut again under other numbers."""
+
+
+class _Datagram:
+    """One datagram of a batch, or a SYNC (which belongs to no batch)."""
+
+    __slots__ = ("attempts", "batch", "data", "is_last")
+
+    def __init__(self, data: bytes, batch: _Batch | None, *, is_last: bool) -> None:
+        self.data = data
+        self.batch = batch
+        self.is_last = is_last
+        self.attempts = 0
+
+
+class OneWayDelivery:
+    """Sends each datagram once, and again only where the own machine says that it stayed."""
+
+    def __init__(
+        self,
+        stream: OutgoingStream | BaselineStream,
+        splitter: Splitter,
+        counters: SenderCounters,
+        *,
+        max_retries: int,
+        max_datagram_size: int,
+        random: Callable[[], float],
+    ) -> None:
+        self.max_retries = max_retries
+        self.max_datagram_size = max_datagram_size
+        self.buffer_dropped = 0
+        """Records that never came here; the receiver is told."""
+        self._stream = stream
+        self._splitter = splitter
+        self._counters = counters
+        self._random = random
+        self._waiting: deque[_Datagram] = deque()
+        self._outstanding: _Datagram | None = None
+        self._previous: _Datagram | None = None
+        self._failures = 0
+        self._blocked_until = float("-inf")
+        self._sync_at: float | None = None
+        self._last_sync = 0.0
+        self._idle_syncs = 0
+        self._goodbyes: int | None = None
+        self._unsent = 0
+        """Sealed records that have not been sent for the first time."""
+        self._dropped_numbered = 0
+        """Records that the receiver finds missing by itself."""
+
+    # commands
+
+    def on_records(self, now: float) -> None:
+        """Note that the splitter has got records."""
+        if self._sync_at is None and isinstance(self._stream, OutgoingStream):
+            self._sync_at = self._last_sync = now
+
+    def note_dropped(self, records: int, now: float) -> None:
+        """Tell the receiver soon how many records were dropped so far."""
+        if records != self.buffer_dropped and self._sync_at is not None:
+            self._sync_at = min(self._sync_at, max(now, self._last_sync + AFTER_DATA))
+        self.buffer_dropped = records
+
+    def reconfigure(self, *, max_retries: int, max_retained_bytes: int) -> None:
+        """Use other limits."""
+        del max_retained_bytes  # nothing is retained
+        self.max_retries = max_retries
+
+    def set_max_datagram_size(self, size: int, now: float) -> None:
+        """Use another size; what waits and is too big goes back to be cut again."""
+        del now
+        self.max_datagram_size = size
+        too_big = [
+            batch for batch in self._unfinished() if max(map(len, batch.group.datagrams)) > size
+        ]
+        self._take_out(too_big)
+        self._splitter.put_back([batch.source for batch in too_big])
+
+    def close(self, now: float) -> None:
+        """Send what is left, and two SYNCs that say so."""
+        del now
+        if self._goodbyes is None:
+            self._goodbyes = GOODBYES if self._sync_at is not None else 0
+
+    def give_up(self, now: float) -> None:
+        """Count what has not been sent."""
+        del now
+        for batch in self._unfinished():
+            self._drop(batch, "closed")
+        self._counters.drop("closed", self._splitter.clear())
+        self._outstanding = self._previous = None
+        self._goodbyes = 0
+
+    def drop_oldest(self, limit: int, cause: str) -> None:
+        """Give up about so many records, batch by batch, oldest first."""
+        for batch in self._unfinished():
+            if limit <= 0:
+                return
+            self._drop(batch, cause)
+            limit -= batch.group.n_rec
+        self._splitter.drop_oldest(limit, cause)
+
+    # outputs
+
+    def datagram_to_send(self, now: float) -> bytes | None:
+        """Return the datagram to send now; the same one until its fate is told."""
+        if self._outstanding is None:
+            if now < self._blocked_until:
+                return None
+            self._outstanding = self._next(now)
+            if self._outstanding is None:
+                return None
+        return self._outstanding.data
+
+    def _next(self, now: float) -> _Datagram | None:
+        if self._sync_at is not None and now >= self._sync_at:
+            return self._sync(now)
+        if not self._waiting:
+            made = self._seal_next(now) if self._splitter.is_ready else None
+            if made is None:
+                return self._goodbye(now)
+            group, sealed = made
+            batch = _Batch(sealed, group)
+            self._unsent += sealed.n_rec
+            last = len(sealed.datagrams) - 1
+            for index, data in enumerate(sealed.datagrams):
+                self._waiting.append(_Datagram(data, batch, is_last=index == last))
+        return self._waiting.popleft()
+
+    def _seal_next(self, now: float) -> tuple[Group, SealedGroup] | None:
+        return self._splitter.next_sealed(
+            lambda group: self._stream.seal_group(
+                group.codec, group.bodies, len(group.snapshots), now
+            )
+        )
+
+    def _goodbye(self, now: float) -> _Datagram | None:
+        if not self._goodbyes:
+            return None
+        if self._goodbyes < GOODBYES and now < self._last_sync + GOODBYE_INTERVAL:
+            return None
+        return self._sync(now)
+
+    def _sync(self, now: float) -> _Datagram:
+        assert isinstance(self._stream, OutgoingStream)
+        closing = bool(self._goodbyes) and not self._waiting and not len(self._splitter)
+        interval = FIRST_IDLE if self._idle_syncs < 1 else IDLE
+        unsent = [each.batch.group for each in self._waiting if each.batch is not None]
+        next_seq = unsent[0].first_seq if unsent else self._stream.next_seq
+        next_rec = unsent[0].first_rec if unsent else self._stream.next_rec
+        sync = Sync(
+            next_seq=next_seq,
+            floor=next_seq,
+            next_rec=next_rec,
+            closing=closing,
+            max_datagram=self.max_datagram_size,
+            dropped_records=self.buffer_dropped + self._dropped_unnumbered(),
+            promise_ms=0 if closing else int(interval * 1000),
+        )
+        return _Datagram(self._stream.seal_sync(sync, now), None, is_last=closing)
+
+    def _dropped_unnumbered(self) -> int:
+        return sum(self._counters.dropped.values()) - self._dropped_numbered
+
+    def next_timeout(self) -> float | None:
+        """Return when `datagram_to_send` may have something, if not at once."""
+        if self.is_closed:
+            return None
+        if self._waiting or len(self._splitter):
+            return self._blocked_until
+        if self._goodbyes:
+            return max(self._blocked_until, self._last_sync + GOODBYE_INTERVAL)
+        return None if self._sync_at is None else max(self._sync_at, self._blocked_until)
+
+    # inputs
+
+    def on_datagram_sent(self, now: float) -> None:
+        """Note that the network took the datagram."""
+        sent = self._outstanding
+        assert sent is not None, "nothing was to be sent"
+        self._outstanding = None
+        self._previous = sent
+        self._failures = 0
+        counters = self._counters
+        counters.datagrams_sent += 1
+        counters.bytes_sent += len(sent.data)
+        if sent.batch is None:
+            self._on_sync_sent(now, is_goodbye=sent.is_last)
+            return
+        sent.batch.is_touched = True
+        if sent.is_last and not sent.batch.is_counted:
+            sent.batch.is_counted = True
+            self._unsent -= sent.batch.group.n_rec
+            counters.sent += sent.batch.group.n_rec
+        self._idle_syncs = 0
+        if self._sync_at is not None:
+            self._sync_at = min(now + AFTER_DATA, self._last_sync + BUSY)
+
+    def _on_sync_sent(self, now: float, *, is_goodbye: bool) -> None:
+        self._counters.syncs_sent += 1
+        self._last_sync = now
+        self._sync_at = now + (FIRST_IDLE if self._idle_syncs < 1 else IDLE)
+        self._idle_syncs += 1
+        if is_goodbye and self._goodbyes:
+            self._goodbyes -= 1
+
+    def on_send_failed(self, failure: SendFailure, now: float) -> None:
+        """Note that the socket refused the datagram (TOO_BIG is `set_max_datagram_size`)."""
+        self._failures += 1
+        again = [self._outstanding] if self._outstanding is not None else []
+        if failure is SendFailure.REFUSED and self._previous is not None:
+            again.insert(0, self._previous)
+            self._previous = None
+        self._outstanding = None
+        attempts = 0
+        for datagram in reversed(again):
+            attempts = max(attempts, self._try_again(datagram, now))
+        self._blocked_until = now + backoff(max(attempts, 1), self._random)
+
+    def _try_again(self, datagram: _Datagram, now: float) -> int:
+        """Put a datagram in front of those that wait, or give it up; return its attempts."""
+        if datagram.batch is None:
+            self._postpone_sync(now, is_goodbye=datagram.is_last)
+            return 1
+        datagram.attempts += 1
+        if datagram.batch.is_gone:
+            return datagram.attempts
+        if datagram.attempts > self.max_retries:
+            self._drop(datagram.batch, "send_failed")
+        else:
+            self._counters.retries += 1
+            self._waiting.appendleft(datagram)
+        return datagram.attempts
+
+    def _postpone_sync(self, now: float, *, is_goodbye: bool) -> None:
+        self._last_sync = now
+        self._sync_at = now + AFTER_DATA
+        if is_goodbye and self._goodbyes:
+            self._goodbyes -= 1
+
+    def receive_datagram(self, data: bytes, now: float) -> None:
+        """Count what should not have come: nobody answers one-way datagrams."""
+        del data, now
+        self._counters.ignore(Reason.UNSUPPORTED_TYPE)
+
+    def handle_timeout(self, now: float) -> None:
+        """Nothing is ever due but datagrams."""
+
+    def on_new_socket(self, now: float) -> None:
+        """Note that the name was looked up again."""
+        del now
+        self._failures = 0
+        self._previous = None
+        self._blocked_until = float("-inf")
+
+    # inside
+
+    def _unfinished(self) -> list[_Batch]:
+        """Return the batches of which a datagram is to be sent, oldest first."""
+        datagrams = [] if self._outstanding is None else [self._outstanding]
+        datagrams.extend(self._waiting)
+        return list({id(each.batch): each.batch for each in datagrams if each.batch}.values())
+
+    def _drop(self, batch: _Batch, cause: str) -> None:
+        self._counters.drop(cause, batch.group.n_rec)
+        if not self._take_out([batch]):
+            self._dropped_numbered += batch.group.n_rec
+
+    def _take_out(self, batches: list[_Batch]) -> bool:
+        """Forget the datagrams of some batches; say whether their numbers are free again."""
+        self._waiting = deque(each for each in self._waiting if each.batch not in batches)
+        if self._outstanding is not None and self._outstanding.batch in batches:
+            self._outstanding = None
+        is_retracted = True
+        for batch in reversed(batches):
+            batch.is_gone = True
+            if batch.is_counted:
+                self._counters.sent -= batch.group.n_rec
+            else:
+                self._unsent -= batch.group.n_rec
+            is_retracted &= not batch.is_touched and self._stream.retract(batch.group)
+        return is_retracted
+
+    # getters
+
+    suspected_size: int | None = None
+    """Nobody says what arrives."""
+
+    @property
+    def outstanding_size(self) -> int:
+        """Bytes of the datagram whose fate is not known."""
+        return 0 if self._outstanding is None else len(self._outstanding.data)
+
+    @property
+    def can_send(self) -> bool:
+        """Say whether more records may come."""
+        return not len(self._splitter) and self._goodbyes is None
+
+    @property
+    def wanted_records(self) -> int:
+        """How many more records are of use now; what is cut already is sent first."""
+        if self._goodbyes is not None or self._waiting or self._outstanding:
+            return 0
+        if self._failures:  # one is enough to find out, and the others can be dropped one by one
+            return 0 if len(self._splitter) else 1
+        return self._splitter.appetite
+
+    @property
+    def is_stuck(self) -> bool:
+        """Say whether what is held cannot be sent just now."""
+        return self._failures > 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Say whether everything was sent or counted."""
+        return not (self._waiting or self._outstanding or len(self._splitter))
+
+    @property
+    def is_closed(self) -> bool:
+        """Say whether the last SYNC is out."""
+        return self._goodbyes == 0 and self.is_idle
+
+    @property
+    def wants_new_socket(self) -> bool:
+        """Say whether so many sends failed that the name should be looked up again."""
+        return self._failures >= NEW_SOCKET_AFTER
+
+    @property
+    def pending_records(self) -> int:
+        """Records that were accepted and are neither sent nor counted otherwise."""
+        return len(self._splitter) + self._unsent

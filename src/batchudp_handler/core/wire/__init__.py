@@ -1,0 +1,1 @@
+"""Wire layouts: datagrams, seals and the frames of the spool."""

@@ -1,0 +1,427 @@
+"""What is taken of a record, and the record that is made of it again."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from batchudp_handler.core.payload.codec import BatchHeader, decode_payload, encode_compact
+from batchudp_handler.core.payload.limits import DecodeLimits
+from batchudp_handler.core.records import snapshot as places
+from batchudp_handler.core.records.snapshot import (
+    MAX_HOPS,
+    attribute_name,
+    capture,
+    completed,
+    records,
+    render,
+    snapshot,
+)
+
+if TYPE_CHECKING:
+    from batchudp_handler.core.records.batch import Snapshot
+
+PROVENANCE = {"remote_addr": ("192.0.2.1", 5), "received": 7.25, "authenticated": True}
+
+
+def record(message: object = "hello", *args: object, **attributes: object) -> logging.LogRecord:
+    made = logging.LogRecord("a.b", 20, "/x/y.py", 3, message, args, None, "f")
+    made.__dict__.update(attributes)
+    return made
+
+
+def exception_text(exc_info: Any) -> str:
+    return logging.Formatter().formatException(exc_info)
+
+
+def taken(near: logging.LogRecord, *, relay: bool = False) -> Snapshot:
+    snap = snapshot(near, format_exception=exception_text, relay=relay)
+    assert snap is not None
+    return snap
+
+
+def ship(near: logging.LogRecord, *, relay: bool = False) -> logging.LogRecord:
+    payload = encode_compact([taken(near, relay=relay)], BatchHeader("near", {}))
+    (far,) = records(decode_payload(0, payload, DecodeLimits()), PROVENANCE)
+    return far
+
+
+class Custom(logging.LogRecord):
+    """A record with a message of its own making."""
+
+    def getMessage(self) -> str:
+        return f"custom {self.msg}"
+
+
+# Taking
+
+
+@pytest.mark.parametrize(
+    "near",
+    [
+        record("hello"),
+        record("%s %d", "a", 1),
+        record("%s", None, taskName="t"),
+        record("%s", True, extra=[1]),
+        record("%s", [1]),
+        record("%(a)s", {"a": 1}),
+        record(["no text"]),
+        record("hello", stack_info="stack", exc_text="Error"),
+        Custom("a", 1, "p", 1, "m", (), None),
+    ],
+)
+def test_capturing_in_two_steps(near: logging.LogRecord) -> None:
+    """What is captured and completed later is the snapshot that would be taken at once."""
+    captured = capture(near, exception_text, False)
+    assert captured is not None
+    assert completed([captured]) == [taken(near)]
+
+
+def test_what_changes_after_the_capture_does_not_count() -> None:
+    """A captured record holds what the record said, whatever other handlers make of it."""
+    near = record("hello %s", "you")
+    expected = taken(near)
+    captured = capture(near, exception_text, False)
+    near.msg, near.args, near.name, near.asctime = "other", ("me",), "b", "now"
+    assert captured is not None
+    assert completed([captured]) == [expected]
+
+
+STANDARD = sorted(vars(logging.LogRecord("", 0, "", 0, "", (), None)))
+
+
+@pytest.mark.parametrize("extras", [1, 2, 3])
+@pytest.mark.parametrize("name", STANDARD)
+def test_a_removed_attribute_costs_no_extra(name: str, extras: int) -> None:
+    """Whichever attribute a filter takes away, and however many extras there are, all arrive."""
+    near = record("hello", **{f"extra{number}": number for number in range(extras)})
+    delattr(near, name)
+    far = ship(near)
+    assert [getattr(far, f"extra{number}") for number in range(extras)] == list(range(extras))
+    assert far.getMessage() == ("" if name == "msg" else "hello")
+
+
+@pytest.mark.parametrize("name", STANDARD)
+def test_an_attribute_put_back_at_the_end_is_no_extra(name: str) -> None:
+    """The order in which attributes were set does not matter."""
+    near = record("hello", user="u")
+    value = near.__dict__.pop(name)
+    near.__dict__[name] = value
+    snap = taken(near)
+    assert snap[places.EXTRAS] == {"user": "u"}
+    assert snap[:17] == taken(record("hello", user="u"))[:17]
+
+
+def test_a_custom_record_without_an_attribute_renders_its_own_message() -> None:
+    """What was taken away has nothing to do with the message."""
+    near = Custom("a", 20, "p", 1, "%s", ("x",), None)
+    del near.threadName
+    assert render(taken(near)) == "custom %s"
+
+
+def test_a_message_of_the_record_itself() -> None:
+    """`getMessage` may be set on one record, as formatters use it."""
+    near = record("hello", getMessage=lambda: "its own")
+    assert render(taken(near)) == "its own"
+
+
+def test_levels_are_exact_numbers() -> None:
+    """The buffer compares them, so a level is a whole number whatever the record says."""
+
+    class Level(IntEnum):
+        LOW = 1
+
+    for level, expected in ((Level.LOW, 1), (True, 1), (20.0, 20), ("x", 0)):
+        captured = capture(record("m", levelno=level), exception_text, False)
+        assert captured is not None
+        assert captured[1] == expected
+        assert type(captured[1]) is int
+
+
+def test_places_of_a_plain_record() -> None:
+    """Twenty-four values, site first, then origin, times, content."""
+    near = record("hello")
+    snap = taken(near)
+    assert len(snap) == 24
+    site = ("a.b", 20, "INFO", "/x/y.py", "y.py", "y", 3, "f", None, 0)
+    assert snap[places.SITE] == site
+    task = getattr(near, "taskName", None)
+    who = (near.process, near.processName, near.thread, near.threadName, task, None, 0)
+    assert snap[places.ORIGIN] == who
+    times = (near.created, near.msecs, near.relativeCreated)
+    assert snap[places.CREATED :] == (*times, "hello", None, None, None)
+
+
+@pytest.mark.parametrize("args", [("x",), (1, 2.5), (True, None), (float("nan"),), ("",), (0,)])
+def test_scalar_arguments_are_kept(args: tuple[object, ...]) -> None:
+    """Template and arguments travel apart when nobody can change them."""
+    near = record("%s" * len(args), *args)
+    snap = taken(near)
+    assert snap[places.TEMPLATE] == near.msg
+    assert snap[places.NARGS] == len(args)
+    assert snap[places.VALUES] is near.args
+
+
+@pytest.mark.parametrize(
+    ("message", "args", "text"),
+    [
+        ("plain 100%", (), "plain 100%"),
+        ("%s", ([1],), "[1]"),
+        ("%(a)s", ({"a": 1},), "1"),
+        ("%s", (b"x",), "b'x'"),
+        (ValueError("v"), (), "v"),
+        (5, (), "5"),
+        ("%d", ([1],), "%d [[1]]"),
+    ],
+)
+def test_everything_else_is_rendered_at_once(
+    message: object, args: tuple[object, ...], text: str
+) -> None:
+    """Objects become text on the thread that logs, before they can change."""
+    snap = taken(record(message, *args))
+    assert snap[places.TEMPLATE] is None
+    assert snap[places.VALUES] == render(snap) == text
+
+
+def test_argument_changed_afterwards_does_not_show() -> None:
+    """The record says what was the case when it was logged."""
+    changing = [1]
+    near = record("%s", changing, extra_list=changing)
+    snap = taken(near)
+    changing.append(2)
+    assert render(snap) == "[1]"
+    assert snap[places.EXTRAS] == {"extra_list": [1]}
+
+
+def test_record_is_not_changed() -> None:
+    """Other handlers find the record as it was, without cached texts."""
+    try:
+        raise KeyError("x")
+    except KeyError:
+        near = record("%s", object(), weird=object())
+        near.exc_info = sys.exc_info()
+    before = dict(near.__dict__)
+    taken(near)
+    assert near.__dict__ == before
+    assert near.exc_text is None
+
+
+def test_exception_is_rendered() -> None:
+    """A traceback becomes the text that a formatter would print."""
+    try:
+        raise KeyError("lost")
+    except KeyError:
+        near = record()
+        near.exc_info = sys.exc_info()
+    assert taken(near)[places.EXC_TEXT] == exception_text(near.exc_info)
+
+
+def test_cached_exception_text_wins() -> None:
+    """Formatters print `exc_text` where there is one, so it is what travels."""
+    near = record(exc_text="cached", exc_info=(None, None, None))
+    assert taken(near)[places.EXC_TEXT] == "cached"
+
+
+def test_formatter_that_raises_costs_its_text_only() -> None:
+    """A formatter that raises, or gives no text, costs its own form: the plain one travels."""
+
+    def broken(exc_info: Any) -> str:
+        raise ZeroDivisionError
+
+    try:
+        raise LookupError("found nothing")
+    except LookupError:
+        near = record(exc_info=sys.exc_info())
+    for formatter in (broken, lambda exc_info: ["a", "list"], lambda exc_info: None):
+        snap = snapshot(near, format_exception=formatter)
+        assert snap is not None
+        assert snap[places.EXC_TEXT].endswith("LookupError: found nothing")
+        near.exc_text = ["cached", "by", "another"]  # type: ignore[assignment]
+
+
+def test_custom_record_class_renders_its_own_message() -> None:
+    """`getMessage` of a subclass is what counts; one that inherits it keeps its template."""
+    near = Custom("a", 20, "p", 1, "%s", ("x",), None)
+    assert render(taken(near)) == "custom %s"
+
+    class Plain(logging.LogRecord):
+        pass
+
+    assert taken(Plain("a", 20, "p", 1, "%s", ("x",), None))[places.TEMPLATE] == "%s"
+
+
+def test_record_with_missing_attributes_is_completed() -> None:
+    """A filter that deletes attributes does not make the handler fail."""
+    near = record("still here")
+    del near.funcName, near.thread
+    assert render(taken(near)) == "still here"
+
+
+@pytest.mark.parametrize("names", [("message", "asctime"), ("message",)])
+def test_attributes_of_formatters_are_no_extras(names: tuple[str, ...]) -> None:
+    """What another handler's formatter left on the record does not travel."""
+    near = record(**dict.fromkeys(names, "x"))
+    assert taken(near)[places.EXTRAS] is None
+    near.user = 5
+    assert taken(near)[places.EXTRAS] == {"user": 5}
+
+
+def test_extras_in_any_order_of_attributes() -> None:
+    """A record whose attributes were set in another order has the same extras."""
+    near = logging.makeLogRecord({})
+    values = {"user": 1, **near.__dict__}
+    near.__dict__.clear()
+    near.__dict__.update(values)
+    assert taken(near)[places.EXTRAS] == {"user": 1}
+
+
+def test_number_of_extras_is_bounded() -> None:
+    """At most 64 extras travel, and the last says how many did not."""
+    extras = taken(record(**{f"x{i}": i for i in range(100)}))[places.EXTRAS]
+    assert len(extras) == 64
+    assert extras["omitted_extras"] == 37
+
+
+def test_long_message_is_cut() -> None:
+    """A rendered message has a bound, and a marker."""
+    text = render(taken(record("%s", ["x" * 1_000_000])))
+    assert len(text) < 300_000
+    assert "truncated" in text
+
+
+# Rendering
+
+
+@pytest.mark.parametrize(
+    ("template", "args"),
+    [("%d", ("x",)), ("%s %s", (1,)), ("%", (1,)), ("%s", (10**5_000,)), ("%c", (-1,))],
+)
+def test_rendering_never_raises(template: str, args: tuple[object, ...]) -> None:
+    """A template that does not fit is shown, with its arguments."""
+    text = render(taken(record(template, *args)))
+    assert text.startswith(template + " (")
+
+
+# Relaying
+
+
+def test_shipped_record_is_not_shipped_again() -> None:
+    """A receiver's records that meet a handler do not run in a circle."""
+    far = ship(record("x"))
+    assert snapshot(far, format_exception=exception_text) is None
+
+
+def test_relayed_record_keeps_where_it_came_from() -> None:
+    """With relaying on, host name and all else are those of the first sender."""
+    far = ship(record("x", user=1))
+    twice = ship(far, relay=True)
+    fields = vars(twice)
+    assert (fields["hops"], fields["hostname"], fields["user"]) == (2, "near", 1)
+
+
+def test_relaying_ends() -> None:
+    """A record that was shipped too often is dropped, even by a relay."""
+    far = ship(record("x"))
+    for _ in range(MAX_HOPS):
+        far = ship(far, relay=True)
+    assert snapshot(far, format_exception=exception_text, relay=True) is None
+
+
+def test_hops_of_a_user_are_an_extra() -> None:
+    """A program may log its own `hops`; only a receiver's record is taken for shipped."""
+    far = ship(record("route", hops=3, remote_addr="10.0.0.1"))
+    fields = vars(far)
+    assert (fields["hops_"], fields["remote_addr_"], fields["hops"]) == (3, "10.0.0.1", 1)
+
+
+# Making records
+
+
+def test_attributes_at_the_far_side() -> None:
+    """Everything of the near record, host name and hops, and the receiver's own knowledge."""
+    near = record("hello %s", "you", user={"id": 1})
+    far = ship(near)
+    fields = {**vars(near), "hostname": "near", "hops": 1, **PROVENANCE}
+    for name in ("created", "relativeCreated"):
+        assert vars(far).pop(name) == pytest.approx(fields.pop(name), abs=1e-3)
+    if not hasattr(near, "taskName"):
+        assert not hasattr(far, "taskName")
+    assert vars(far) == fields
+    assert type(far) is logging.LogRecord
+
+
+def test_own_host_name_of_the_record_wins() -> None:
+    """A filter that sets `hostname`, as many do, is respected."""
+    assert vars(ship(record(hostname="container-7")))["hostname"] == "container-7"
+
+
+def test_extra_cannot_replace_what_the_receiver_knows() -> None:
+    """An extra with a reserved name gets an underscore behind it."""
+    payload = encode_compact([taken(record())], BatchHeader("near", {}))
+    forged = (
+        b'"extra":{"remote_addr":[[0],["1.1.1.1"]],"msg":[[0],["%s"]],"authenticated":[[0],[9]],'
+    )
+    forged += b'"getMessage":[[0],[1]],"exc_info":[[0],[1]],"_x":[[0],[1]],"a b":[[0],[1]]}'
+    batch = decode_payload(0, payload[:-1] + b"," + forged + b"}", DecodeLimits())
+    (far,) = records(batch, PROVENANCE)
+    assert vars(far)["remote_addr"] == ("192.0.2.1", 5)
+    assert vars(far)["remote_addr_"] == "1.1.1.1"
+    assert vars(far)["authenticated"] is True
+    assert (far.getMessage(), far.exc_info) == ("hello", None)
+    assert not {"_x", "a b"} & set(vars(far))
+    assert batch.fields_refused == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "attribute"),
+    [
+        ("user", "user"),
+        ("user.id-2", "user.id-2"),
+        ("größe", "größe"),
+        ("msg", "msg_"),
+        ("hops", "hops_"),
+        ("_private", None),
+        ("__class__", None),
+        ("1st", None),
+        ("", None),
+        ("a b", None),
+        ("x" * 64, "x" * 64),
+        ("x" * 65, None),
+    ],
+)
+def test_names_that_may_become_attributes(name: str, attribute: str | None) -> None:
+    """Words of up to 64 characters; no underscore first; nothing that a record needs."""
+    assert attribute_name(name) == attribute
+
+
+def test_part_of_a_batch() -> None:
+    """A worker can make the records of a batch in portions."""
+    snaps = [taken(record("%s", number, number=number)) for number in range(10)]
+    batch = decode_payload(0, encode_compact(snaps, BatchHeader("h", {})), DecodeLimits())
+    parts = [records(batch, PROVENANCE, start=at, stop=at + 4) for at in (0, 4, 8)]
+    assert [len(part) for part in parts] == [4, 4, 2]
+    far = [record for part in parts for record in part]
+    assert [(r.getMessage(), vars(r)["number"]) for r in far] == [(str(i), i) for i in range(10)]
+
+
+def test_record_factory_of_the_program_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`logging.setLogRecordFactory` decides the class and may add attributes."""
+
+    class Own(logging.LogRecord):
+        pass
+
+    monkeypatch.setattr(logging, "_logRecordFactory", Own)
+    far = ship(record("hello"))
+    assert type(far) is Own
+    assert far.getMessage() == "hello"
+
+
+def test_record_without_a_time_gets_the_time_of_receipt() -> None:
+    """A line from netcat has no time; it is printed with that of its arrival."""
+    batch = decode_payload(0, b'{"message":"hi"}', DecodeLimits())
+    (far,) = records(batch, PROVENANCE)
+    assert (far.created, far.msecs) == (7.25, 250.0)
