@@ -245,7 +245,10 @@ def test_the_search_finds_nothing_that_costs_too_much() -> None:
     assert search.tried == 60
     assert 0 < worst.cost.output <= MOST_OUTPUT
     slowest = Search(8, lambda cost: cost.milliseconds, with_output=False).run(tries=60)
-    assert slowest.cost.milliseconds < MARGIN * MOST_MILLISECONDS
+    written = write(slowest.genes)
+    assert written is not None
+    # once more: the search looks at each payload once, and a busy machine may slow any of them
+    assert measure(*written, times=5, with_output=False).milliseconds < MARGIN * MOST_MILLISECONDS
 
 
 @pytest.mark.parametrize(
