@@ -22,9 +22,9 @@ from batchudp_handler.core.send.sender import (
     SendFailure,
     StoragePolicy,
 )
+from batchudp_handler.core.wire.constants import NO_COOKIE
 from batchudp_handler.core.wire.datagram import (
     CHECKSUM,
-    NO_COOKIE,
     Ack,
     DatagramType,
     Header,

@@ -11,7 +11,8 @@ import zlib
 from typing import TYPE_CHECKING
 
 from batchudp_handler.core.payload.compression import DICTIONARY, Codec
-from batchudp_handler.core.wire.datagram import CHECKSUM, CRC_SIZE, HEADER_SIZE, MAGIC
+from batchudp_handler.core.wire.constants import CRC_SIZE, HEADER_SIZE, MAGIC
+from batchudp_handler.core.wire.datagram import CHECKSUM
 from batchudp_handler.core.wire.spool_frame import FRAME_OVERHEAD, encode_frame
 
 if TYPE_CHECKING:

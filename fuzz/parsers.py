@@ -23,9 +23,9 @@ from batchudp_handler.cli.common import (
 from batchudp_handler.config import HandlerConfig, ReceiverConfig
 from batchudp_handler.core.errors import ConfigError, DecodeError
 from batchudp_handler.core.wire.auth import HmacKey
+from batchudp_handler.core.wire.constants import HEADER_SIZE
 from batchudp_handler.core.wire.datagram import (
     CHECKSUM,
-    HEADER_SIZE,
     Baseline,
     DatagramType,
     Header,

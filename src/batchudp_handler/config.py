@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from batchudp_handler.core.errors import ConfigError
+from batchudp_handler.core.wire.constants import MAX_DATAGRAM_SIZE
 from batchudp_handler.settings import (
     FIELDS,
     HOST,
@@ -43,9 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ConfigError", "HandlerConfig", "ReceiverConfig", "settings_of", "split_address"]
 
-MAX_DATAGRAM_SIZE = 65_507
-"""Largest UDP payload over IPv4: 65,535 less an IP header of 20 and a UDP header of 8."""
-MIN_DATAGRAM_SIZE = 256
+LEAST_CONFIGURED_SIZE = 256
 """Header, checksum or tag, and some 180 bytes of payload fit; hardly any path carries less."""
 MIN_BUFFER_SIZE = 512
 """What a receiver reads at least: the 576 bytes that every IPv4 host takes, less headers."""
@@ -168,7 +167,7 @@ class HandlerConfig:
     )
     max_datagram_size: int | None = setting(
         None,
-        optional(integer(MIN_DATAGRAM_SIZE, MAX_DATAGRAM_SIZE, "BYTES")),
+        optional(integer(LEAST_CONFIGURED_SIZE, MAX_DATAGRAM_SIZE, "BYTES")),
         "largest datagram sent; None: what the path carries",
     )
     max_retries: int = setting(

@@ -27,6 +27,7 @@ from batchudp_handler.core.records.batch import BatchHeader
 from batchudp_handler.core.records.plain import format_exception
 from batchudp_handler.core.records.snapshot import LEVELNO, capture
 from batchudp_handler.core.send.sender import SenderSettings, StoragePolicy
+from batchudp_handler.core.wire.constants import MAX_DATAGRAM_SIZE
 from batchudp_handler.core.wire.datagram import CHECKSUM
 from batchudp_handler.flusher import Flusher, FlusherSettings
 from batchudp_handler.flusher.note import write_note
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
 
 __all__ = ["BatchUDPHandler"]
 
-LARGEST_DATAGRAM = 65_507
 HELD_SHARE = 2
 """Half of the capacity, in records and in bytes, may be on its way; the other half is for records
 that come meanwhile."""
@@ -397,7 +397,7 @@ def _settings_from(config: HandlerConfig, key: Key | None) -> FlusherSettings:
             ),
             encoding=config.encoding,
             compress=config.compress,
-            max_datagram_size=config.max_datagram_size or LARGEST_DATAGRAM,
+            max_datagram_size=config.max_datagram_size or MAX_DATAGRAM_SIZE,
             max_retries=config.max_retries,
             seal=CHECKSUM if key is None else key.sender,
             own_seal=None if key is None else key.receiver,

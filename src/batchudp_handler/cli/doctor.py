@@ -22,10 +22,9 @@ from typing import TYPE_CHECKING, TypeAlias
 from batchudp_handler.cli.common import ExitCode, print_all
 from batchudp_handler.core.errors import DecodeError
 from batchudp_handler.core.places import place_text
+from batchudp_handler.core.wire.constants import HEADER_SIZE, MAX_DATAGRAM_SIZE
 from batchudp_handler.core.wire.datagram import (
     CHECKSUM,
-    HEADER_SIZE,
-    MAX_DATAGRAM,
     DatagramType,
     Header,
     Sync,
@@ -115,11 +114,11 @@ class Line:
     def path_size(self) -> int:
         """The largest datagram that this machine would send that way in one piece."""
         if self.family == socket.AF_UNIX or sys.platform != "linux":
-            return MAX_DATAGRAM
+            return MAX_DATAGRAM_SIZE
         v4 = self.family == socket.AF_INET
         level, option = (socket.IPPROTO_IP, IP_MTU) if v4 else (socket.IPPROTO_IPV6, IPV6_MTU)
         size = self._socket.getsockopt(level, option) - OVERHEAD[self.family]
-        return min(size, MAX_DATAGRAM)
+        return min(size, MAX_DATAGRAM_SIZE)
 
     def ping(self, patience: float) -> tuple[float, Header] | None:
         """Round trip and header of the answer to a SYNC; None: there was none.
@@ -162,7 +161,7 @@ class Line:
             self._socket.send(datagram)
             while (left := asked + patience - time.monotonic()) > 0:
                 self._socket.settimeout(clamped(left))
-                answer = self._challenge(self._socket.recv(MAX_DATAGRAM), stream_id)
+                answer = self._challenge(self._socket.recv(MAX_DATAGRAM_SIZE), stream_id)
                 if answer is not None:
                     return time.monotonic() - asked, answer
         except TimeoutError:

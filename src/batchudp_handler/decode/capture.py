@@ -13,7 +13,7 @@ from struct import Struct
 from struct import error as StructError
 from typing import TYPE_CHECKING
 
-from batchudp_handler.core.wire.datagram import HEADER_SIZE
+from batchudp_handler.core.wire.constants import HEADER_SIZE
 from batchudp_handler.core.wire.spool_frame import header_fields, scan_segment
 
 if TYPE_CHECKING:

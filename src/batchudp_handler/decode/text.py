@@ -16,9 +16,9 @@ from batchudp_handler.core.errors import DecodeError
 from batchudp_handler.core.payload.codec import Codec, decode_payload
 from batchudp_handler.core.payload.limits import DecodeLimits
 from batchudp_handler.core.records.snapshot import records
+from batchudp_handler.core.wire.constants import MODULUS, NO_COOKIE
 from batchudp_handler.core.wire.datagram import (
     CHECKSUM,
-    NO_COOKIE,
     Baseline,
     DatagramType,
     Header,
@@ -39,7 +39,6 @@ __all__ = ["Describer"]
 LINE = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
 LINE.converter = time.gmtime  # the same text wherever it is read
 LINE.default_msec_format = "%s.%03d"
-RECORD_NUMBERS = 1 << 32
 TYPES = {
     DatagramType.DATA: "DATA",
     DatagramType.DATA_ACKNOWLEDGED: "DATA (acknowledged)",
@@ -158,7 +157,7 @@ def _heading(number: int, found: Found, text: str) -> str:
 def _header(header: Header) -> str:
     parts = [TYPES[DatagramType(header.type)], f"stream {header.stream_id:016x}"]
     if header.type in (DatagramType.DATA, DatagramType.DATA_ACKNOWLEDGED):
-        last = (header.rec + header.n_rec - 1) % RECORD_NUMBERS
+        last = (header.rec + header.n_rec - 1) % MODULUS
         parts += [f"seq {header.seq}", f"records {header.rec}-{last}", _codec(header.codec)]
         if header.frag_count > 1:
             parts.append(f"fragment {header.frag_index + 1} of {header.frag_count}")

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 from batchudp_handler.core.causes import trouble_words
 from batchudp_handler.core.send.retry import SendFailure
+from batchudp_handler.core.wire.constants import MAX_DATAGRAM_SIZE
 from batchudp_handler.transport.owned import OwnedSocket
 from batchudp_handler.transport.reply_name import ReplyName
 from batchudp_handler.transport.resolver import Address, Resolver, RunAside, SocketAddress
@@ -28,7 +29,6 @@ WaitForAny: TypeAlias = Callable[[Mapping[int, int], float | None], None]
 
 POLLIN, POLLOUT = 1, 4
 """As in `select`, which has them only where it has `poll`."""
-MAX_DATAGRAM_SIZE = 65_507
 SEND_BUFFER_FLOOR = 131_072
 """Bytes; two of the largest datagrams."""
 FIRST_RETRY, LAST_RETRY = 0.1, 2.0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from batchudp_handler.core.wire.datagram import NO_COOKIE
+from batchudp_handler.core.wire.constants import NO_COOKIE
 from tests.core.receive.test_receiver import AWAY, KEY, OTHER_KEY, WALL, Bench, Source
 
 if TYPE_CHECKING:

@@ -28,9 +28,9 @@ from batchudp_handler.core.receive.events import (
 from batchudp_handler.core.receive.reassembly import ReassemblyLimits
 from batchudp_handler.core.receive.receiver import ReceiverProtocol, ReceiverSettings
 from batchudp_handler.core.wire.auth import HmacKey
+from batchudp_handler.core.wire.constants import NO_COOKIE
 from batchudp_handler.core.wire.datagram import (
     CHECKSUM,
-    NO_COOKIE,
     Ack,
     Baseline,
     Header,

@@ -12,7 +12,8 @@ from batchudp_handler.core.records.batch import BatchHeader
 from batchudp_handler.core.records.plain import TEXT_CHARACTERS
 from batchudp_handler.core.records.snapshot import capture
 from batchudp_handler.core.send.counters import SenderCounters
-from batchudp_handler.core.send.splitter import MAX_FRAGMENTS, Splitter
+from batchudp_handler.core.send.splitter import Splitter
+from batchudp_handler.core.wire.constants import MAX_FRAGMENTS
 
 LONG = "y" * 900_000
 FORMAT = logging.Formatter().formatException

@@ -6,12 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from batchudp_handler.core.payload.encoded import Encoded
 from batchudp_handler.core.send.sender import SenderProtocol, SenderSettings, StoragePolicy
-from batchudp_handler.core.send.window import (
-    WINDOW_SIZE,
-    DatagramState,
-    RetainedDatagram,
-    SendWindow,
-)
+from batchudp_handler.core.send.window import DatagramState, RetainedDatagram, SendWindow
+from batchudp_handler.core.wire.constants import WINDOW_SIZE
 from batchudp_handler.core.wire.datagram import (
     CHECKSUM,
     Ack,

@@ -16,13 +16,13 @@ from batchudp_handler.core.records.snapshot import EXC_TEXT, EXTRAS, NAME, TEMPL
 from batchudp_handler.core.records.truncation import truncate
 from batchudp_handler.core.send.counters import SenderCounters
 from batchudp_handler.core.send.splitter import (
-    MAX_FRAGMENTS,
     MAX_PAYLOAD,
     MAX_RECORDS,
     Group,
     Splitter,
     fragments,
 )
+from batchudp_handler.core.wire.constants import MAX_FRAGMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -25,6 +25,7 @@ from batchudp_handler.core.payload.json_text import dumps, encode_with_escapes, 
 from batchudp_handler.core.records.paths import filename_and_module
 from batchudp_handler.core.records.portable import (
     LAST_SECOND,
+    MICRO,
     is_portable_place,
     is_shippable_template,
     portable_header,
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CompactEncoder", "encode_compact"]
 
-MICRO = 1_000_000
 MAX_TABLE_STRING = 256
 """A receiver bounds what a string in the table can multiply to; long ones are left to deflate."""
 _EXACT_SPAN = 100_000 * MICRO

@@ -28,7 +28,7 @@ from batchudp_handler.core.payload.budget import (
 from batchudp_handler.core.payload.checks import REFUSED
 from batchudp_handler.core.records.batch import Batch
 from batchudp_handler.core.records.paths import filename_and_module
-from batchudp_handler.core.records.portable import LAST_SECOND
+from batchudp_handler.core.records.portable import LAST_SECOND, MICRO
 from batchudp_handler.core.records.template import SCALARS, fallback_text, is_trusted, padding
 
 if TYPE_CHECKING:
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = ["decode_compact"]
 
-MICRO = 1_000_000
 _LAST_MICRO = LAST_SECOND * MICRO
 _END = object()
 _NOTHING: Column = ((), ())

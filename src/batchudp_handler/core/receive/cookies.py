@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from batchudp_handler.core.receive.admission import SourceLimiter, TokenBucket, source_of
-from batchudp_handler.core.wire.datagram import COOKIE_SIZE, SYNC_SIZE
+from batchudp_handler.core.wire.constants import COOKIE_SIZE, SYNC_SIZE
 
 if TYPE_CHECKING:
     from batchudp_handler.core.receive.stats import Address

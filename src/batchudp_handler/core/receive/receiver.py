@@ -42,8 +42,8 @@ from batchudp_handler.core.receive.shared_address import LEFT_FOR_ANOTHER, Share
 from batchudp_handler.core.receive.stream import Arrival, Shared, Stream
 from batchudp_handler.core.receive.streams import PROTECTED_SECONDS, StreamTable
 from batchudp_handler.core.wire.auth import Key, KeyRing
+from batchudp_handler.core.wire.constants import NO_COOKIE
 from batchudp_handler.core.wire.datagram import (
-    NO_COOKIE,
     Ack,
     Baseline,
     DatagramType,

@@ -27,14 +27,8 @@ from batchudp_handler.core.receive.reassembly import (
 )
 from batchudp_handler.core.receive.stats import Address, StreamStats
 from batchudp_handler.core.receive.tombstones import Tombstone
-from batchudp_handler.core.receive.window import (
-    LOSS_DELAY,
-    MODULUS,
-    WINDOW_SIZE,
-    Place,
-    ReceiveWindow,
-    RecordLedger,
-)
+from batchudp_handler.core.receive.window import LOSS_DELAY, Place, ReceiveWindow, RecordLedger
+from batchudp_handler.core.wire.constants import MODULUS, WINDOW_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -14,6 +14,8 @@ from __future__ import annotations
 from array import array
 from typing import TYPE_CHECKING, NamedTuple
 
+from batchudp_handler.core.wire.constants import MAX_SEQ, MODULUS
+
 if TYPE_CHECKING:
     from batchudp_handler.core.wire.datagram import Sync
 
@@ -21,9 +23,6 @@ __all__ = ["Tombstone", "Tombstones"]
 
 FIRST_SIZE = 64
 """Places of an empty table; a power of two, as all sizes are."""
-MODULUS = 1 << 32
-LAST_SEQ = (1 << 64) - 1
-"""A group of fragments may reach beyond it."""
 
 
 class Tombstone(NamedTuple):
@@ -82,7 +81,7 @@ class _Table:
     def put(self, stream_id: int, tombstone: Tombstone) -> None:
         """Add an entry, or replace the one of the same id."""
         seq, *counts = tombstone
-        seq = min(seq, LAST_SEQ)
+        seq = min(seq, MAX_SEQ)
         numbers = array("I", [count % MODULUS for count in counts])
         place = self._place(stream_id)
         entry = self._places[place]

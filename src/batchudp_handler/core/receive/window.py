@@ -20,18 +20,12 @@ from enum import Enum
 from typing import NamedTuple
 
 from batchudp_handler.core.errors import DecodeError, Reason
+from batchudp_handler.core.wire.constants import MAX_RECORDS, MODULUS, WINDOW_SIZE
 
-__all__ = ["WINDOW_SIZE", "Place", "ReceiveWindow", "RecordLedger"]
-
-WINDOW_SIZE = 4096
-"""Datagrams above the floor that are told apart: an ACK has 512 bytes for the bitmap."""
+__all__ = ["Place", "ReceiveWindow", "RecordLedger"]
 
 LOSS_DELAY = 2.0
 """Seconds after which what is missing in a one-way stream counts as lost."""
-
-MODULUS = 1 << 32
-MAX_RECORDS = 0xFFFF
-"""Of one datagram: the width of `n_rec`."""
 
 
 class Place(Enum):

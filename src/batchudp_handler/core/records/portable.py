@@ -43,6 +43,7 @@ __all__ = [
     "MAX_NAME",
     "MAX_PATH",
     "MAX_TEMPLATE",
+    "MICRO",
     "is_portable_place",
     "is_shippable_template",
     "portable_header",
@@ -55,6 +56,8 @@ MAX_NAME = 255
 MAX_PATH = 4_096
 MAX_LEVELNO = 1_000_000
 MAX_INTEGER = 1 << 64
+MICRO = 1_000_000
+"""Microseconds in a second: the unit of time in a payload."""
 LAST_SECOND = 253_370_764_799
 """The end of the year 9998, which every time zone can still show."""
 

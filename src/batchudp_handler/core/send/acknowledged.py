@@ -31,7 +31,8 @@ from batchudp_handler.core.send.peer import Peer, Verdict
 from batchudp_handler.core.send.retry import SendFailure, SocketTrouble
 from batchudp_handler.core.send.storage import StoragePolicy
 from batchudp_handler.core.send.sync_schedule import SyncSchedule
-from batchudp_handler.core.send.window import WINDOW_SIZE, DatagramState
+from batchudp_handler.core.send.window import DatagramState
+from batchudp_handler.core.wire.constants import WINDOW_SIZE
 from batchudp_handler.core.wire.datagram import Sync
 
 if TYPE_CHECKING:

@@ -10,14 +10,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from batchudp_handler.core.send.splitter import MAX_FRAGMENTS, fragments
+from batchudp_handler.core.send.splitter import fragments
 from batchudp_handler.core.send.storage import BATCH, Storage, StoragePolicy, StoredDatagram
-from batchudp_handler.core.send.window import (
-    WINDOW_SIZE,
-    DatagramState,
-    RetainedDatagram,
-    SendWindow,
-)
+from batchudp_handler.core.send.window import DatagramState, RetainedDatagram, SendWindow
+from batchudp_handler.core.wire.constants import MAX_FRAGMENTS, WINDOW_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from batchudp_handler.core.errors import DecodeError, Reason
+from batchudp_handler.core.wire.constants import HEADER_SIZE
 from batchudp_handler.core.wire.datagram import (
-    HEADER_SIZE,
     Ack,
     DatagramType,
     Header,

@@ -16,7 +16,7 @@ from collections import deque
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from batchudp_handler.core.wire.datagram import NO_COOKIE
+from batchudp_handler.core.wire.constants import MODULUS, NO_COOKIE
 
 if TYPE_CHECKING:
     from batchudp_handler.core.wire.datagram import Ack
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["Peer", "Verdict"]
 
 REMEMBERED_EPOCHS = 16
-MODULUS = 1 << 32
 
 
 class Verdict(Enum):

@@ -10,6 +10,8 @@ from collections import deque
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from batchudp_handler.core.wire.constants import MIN_DATAGRAM_SIZE
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -21,9 +23,6 @@ MAX_DELAY = 2.0
 AWAY_AFTER_REFUSALS = 3
 REFUSALS_WITHIN = 1.0
 """Three refused datagrams within a second: nobody listens."""
-
-MIN_DATAGRAM_SIZE = 128
-"""A SYNC has this size; below it there is no protocol."""
 
 _COMMON_SIZES = (8_932, 1_472, 1_432, 1_200, 548, 256, MIN_DATAGRAM_SIZE)
 """Jumbo frames, Ethernet, Ethernet with tunnels, QUIC's and IPv6's minimum, IPv4's minimum."""

@@ -25,10 +25,15 @@ from batchudp_handler.core.records.batch import BatchHeader
 from batchudp_handler.core.send.counters import SenderCounters
 from batchudp_handler.core.send.one_way import OneWayDelivery
 from batchudp_handler.core.send.outgoing import BaselineStream, OutgoingStream
-from batchudp_handler.core.send.retry import MIN_DATAGRAM_SIZE, SendFailure, smaller_datagram_size
-from batchudp_handler.core.send.splitter import MAX_FRAGMENTS, MAX_RECORDS, Splitter
+from batchudp_handler.core.send.retry import SendFailure, smaller_datagram_size
+from batchudp_handler.core.send.splitter import MAX_RECORDS, Splitter
 from batchudp_handler.core.send.storage import StoragePolicy, StoredDatagram
-from batchudp_handler.core.wire.datagram import CHECKSUM, MAX_DATAGRAM
+from batchudp_handler.core.wire.constants import (
+    MAX_DATAGRAM_SIZE,
+    MAX_FRAGMENTS,
+    MIN_DATAGRAM_SIZE,
+)
+from batchudp_handler.core.wire.datagram import CHECKSUM
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -79,9 +84,9 @@ class SenderSettings:
             raise ConfigError(
                 "acknowledged delivery needs encoding='compact': JSON has no numbers"
             )
-        if not MIN_DATAGRAM_SIZE <= self.max_datagram_size <= MAX_DATAGRAM:
+        if not MIN_DATAGRAM_SIZE <= self.max_datagram_size <= MAX_DATAGRAM_SIZE:
             raise ConfigError(
-                f"max_datagram_size is {MIN_DATAGRAM_SIZE} to {MAX_DATAGRAM} bytes, "
+                f"max_datagram_size is {MIN_DATAGRAM_SIZE} to {MAX_DATAGRAM_SIZE} bytes, "
                 f"not {self.max_datagram_size}"
             )
         if self.max_retries < 0:

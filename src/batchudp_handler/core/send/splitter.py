@@ -31,13 +31,10 @@ if TYPE_CHECKING:
     from batchudp_handler.core.records.batch import Captured, Snapshot
     from batchudp_handler.core.send.counters import SenderCounters
 
-__all__ = ["MAX_FRAGMENTS", "MAX_PAYLOAD", "Group", "Splitter"]
+__all__ = ["MAX_PAYLOAD", "Group", "Splitter"]
 
 MAX_PAYLOAD = 1 << 20
 """Bytes before compression: what a receiver agrees to inflate."""
-
-MAX_FRAGMENTS = 1024
-"""Datagrams of one group: what a receiver agrees to put together."""
 
 MAX_RECORDS = 1024
 """Records of one datagram. Compression has nothing more to gain from a longer batch, and the

@@ -30,10 +30,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["WINDOW_SIZE", "AckOutcome", "DatagramState", "RetainedDatagram", "SendWindow"]
-
-WINDOW_SIZE = 4096
-"""Datagrams above the receiver's floor that it can tell apart (its bitmap has 512 bytes)."""
+__all__ = ["AckOutcome", "DatagramState", "RetainedDatagram", "SendWindow"]
 
 
 class DatagramState(Enum):

@@ -18,7 +18,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
 from batchudp_handler.core.errors import ConfigError, DecodeError, Reason
-from batchudp_handler.core.wire.datagram import CHECKSUM, HEADER_SIZE, TAG_SIZE, DatagramType, Seal
+from batchudp_handler.core.wire.constants import HEADER_SIZE, TAG_SIZE
+from batchudp_handler.core.wire.datagram import CHECKSUM, DatagramType, Seal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

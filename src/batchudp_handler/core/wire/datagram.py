@@ -21,6 +21,18 @@ from typing import NamedTuple, Protocol
 from zlib import crc32
 
 from batchudp_handler.core.errors import DecodeError, Reason
+from batchudp_handler.core.wire.constants import (
+    BITMAP_LIMIT,
+    COOKIE_SIZE,
+    CRC_SIZE,
+    HEADER_SIZE,
+    MAGIC,
+    MAX_FRAGMENTS,
+    MAX_SEQ,
+    NO_COOKIE,
+    SYNC_SIZE,
+    VERSION,
+)
 
 __all__ = [
     "CHECKSUM",
@@ -28,7 +40,6 @@ __all__ = [
     "Baseline",
     "Checksum",
     "DatagramType",
-    "Frame",
     "Header",
     "Seal",
     "Sync",
@@ -41,27 +52,7 @@ __all__ = [
     "parse",
 ]
 
-MAGIC = b"\xcb\xf2"
-"""Not valid UTF-8, so never the start of a JSON text."""
-VERSION = 0x81
-"""Bit 7: extended header. Low nibble: version 1. Bits 6 to 4 are reserved."""
 HEADER = Struct(">2sBBHBBQQIIHHH")
-HEADER_SIZE = 38
-CRC_SIZE = 4
-TAG_SIZE = 16
-
-MAX_DATAGRAM = 65_507
-"""The largest UDP payload over IPv4."""
-MAX_FRAGMENTS = 1024
-MAX_SEQ = (1 << 64) - 1
-"""The largest floor that can be told. No datagram has this number."""
-SYNC_SIZE = 128
-"""All SYNCs are padded to this size: no reply to one is larger, see amplification."""
-COOKIE_SIZE = 16
-BITMAP_LIMIT = 512
-"""Bytes of bitmap in an ACK: one bit for each datagram of the window."""
-NO_COOKIE = bytes(COOKIE_SIZE)
-
 BASELINE_ZLIB = 0x01
 
 _SYNC_BODY = Struct(">BBHQQIIQ16sI")
@@ -124,10 +115,6 @@ class Header(NamedTuple):
             raise DecodeError(Reason.MALFORMED, "a fragment before the stream's first datagram")
         elif self.seq - self.frag_index + self.frag_count > MAX_SEQ:
             raise DecodeError(Reason.MALFORMED, "the number that follows has no room in an ACK")
-
-
-Frame = Header
-"""What `parse` makes of a version 1 datagram; the trailer is not verified yet."""
 
 
 class Seal(Protocol):

@@ -17,7 +17,8 @@ from struct import Struct
 from typing import NamedTuple
 from zlib import crc32
 
-from batchudp_handler.core.wire.datagram import HEADER, HEADER_SIZE, MAGIC, MAX_DATAGRAM, VERSION
+from batchudp_handler.core.wire.constants import HEADER_SIZE, MAGIC, MAX_DATAGRAM_SIZE, VERSION
+from batchudp_handler.core.wire.datagram import HEADER
 
 __all__ = [
     "FRAME_OVERHEAD",
@@ -148,7 +149,7 @@ def _stated_end(data: bytes, position: int) -> int | None:
     if len(data) - position < FRAME_OVERHEAD:
         return None
     length = _FRAME.unpack_from(data, position)[0]
-    if not HEADER_SIZE <= length <= MAX_DATAGRAM:
+    if not HEADER_SIZE <= length <= MAX_DATAGRAM_SIZE:
         return None
     return int(position + FRAME_OVERHEAD + length)
 
