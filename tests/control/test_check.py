@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.test_cli_receive import run
+from tests.cli.test_receive import run
 
 if TYPE_CHECKING:
     import pathlib

@@ -18,7 +18,7 @@ import pytest
 
 from batchudp_handler.control.client import NobodyAnswers, ask, follow
 from batchudp_handler.control.door import MOST_CLIENTS
-from tests.test_cli_receive import COMMAND, Running, environment, run
+from tests.cli.test_receive import COMMAND, Running, environment, run
 
 if TYPE_CHECKING:
     import pathlib

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from batchudp_handler.core.receive.stats import ReceiverStats
-from tests.test_cli_receive import Running, environment, run
+from tests.cli.test_receive import Running, environment, run
 
 if TYPE_CHECKING:
     import pathlib

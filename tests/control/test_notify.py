@@ -12,7 +12,7 @@ import pytest
 from batchudp_handler.control.client import ask
 from batchudp_handler.control.notify import Notifier
 from batchudp_handler.control.pulse import Pulse
-from tests.test_cli_receive import Running
+from tests.cli.test_receive import Running
 
 if TYPE_CHECKING:
     import pathlib

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from batchudp_handler.control.client import NobodyAnswers, ask, follow
-from tests.test_cli_receive import COMMAND, Running, environment, run
+from tests.cli.test_receive import COMMAND, Running, environment, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable

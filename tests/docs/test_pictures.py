@@ -12,7 +12,7 @@ import pytest
 
 from batchudp_handler.cli.top import COLUMNS
 
-REPOSITORY = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).parents[2]
 PICTURES = REPOSITORY / "docs" / "pictures"
 PACKAGE = REPOSITORY / "src" / "batchudp_handler"
 MAKE = runpy.run_path(str(PICTURES / "make.py"), run_name="make")

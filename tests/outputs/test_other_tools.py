@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.test_cli_receive import Running
+from tests.cli.test_receive import Running
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-DEPLOY = Path(__file__).parent.parent / "deploy"
+DEPLOY = Path(__file__).parents[2] / "deploy"
 TIME_LIMIT = 60.0
 
 RECORDS = (

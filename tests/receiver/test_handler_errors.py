@@ -21,14 +21,14 @@ import pytest
 from batchudp_handler import BatchUDPReceiver
 from batchudp_handler.receiver.guard import Guard
 from batchudp_handler.receiver.handler_errors import HandlerErrors, configured_handlers
-from tests.test_cli_receive import Running
-from tests.test_receiver import Collector, connected, entry, wait_until
+from tests.cli.test_receive import Running
+from tests.receiver.test_receiver import Collector, connected, entry, wait_until
 
 if TYPE_CHECKING:
     import pathlib
     from collections.abc import Callable, Iterator
 
-pytest_plugins = ["tests.test_receiver"]
+pytest_plugins = ["tests.receiver.test_receiver"]
 
 BAD_FORMAT = logging.Formatter("%(nosuch)s %(message)s")
 

@@ -24,7 +24,7 @@ from batchudp_handler.settings import Setting, settings_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-REPOSITORY = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).parents[2]
 
 RECEIVE = [setting for cls, _ in receive.CONFIGS for setting in settings_of(cls)]
 SEND = [*settings_of(HandlerConfig), *settings_of(send.SendConfig)]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-REPOSITORY = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).parents[2]
 GITHUB = REPOSITORY / ".github"
 FIELDS = {"textarea", "input", "dropdown", "checkboxes", "markdown"}
 

@@ -18,7 +18,7 @@ import pytest
 from batchudp_handler import BatchUDPReceiver
 from batchudp_handler.core.wire.spool_frame import is_own_beginning
 from batchudp_handler.spool import SpoolDirectory
-from tests.test_spool import NAME, STREAM, die, fill, run_python, seal
+from tests.spool.test_spool import NAME, STREAM, die, fill, run_python, seal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -271,7 +271,7 @@ def kept() -> Iterator[Kept]:
 ORPHANS = """
 import os, sys
 sys.path.insert(0, sys.argv[2])
-from tests.test_spool import SpoolDirectory
+from tests.spool.test_spool import SpoolDirectory
 from batchudp_handler.core.records.batch import BatchHeader
 from batchudp_handler.core.send.sender import SenderProtocol, SenderSettings, StoragePolicy
 from batchudp_handler.core.wire.datagram import CHECKSUM
@@ -296,7 +296,7 @@ for number in range(int(sys.argv[3])):
 
 
 def leave_orphans(spool: Path, number: int) -> None:
-    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    root = str(Path(__file__).parents[2])
     with run_python(ORPHANS, str(spool), root, str(number)) as process:
         assert process.wait(120) == 0
     assert len(list(spool.iterdir())) == number

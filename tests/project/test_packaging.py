@@ -13,7 +13,7 @@ import pytest
 
 import batchudp_handler
 
-REPOSITORY = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).parents[2]
 
 HEAVY = {
     *("asyncio", "http", "email", "urllib", "ssl", "ctypes", "unittest", "doctest"),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).parents[2]
 FILES = runpy.run_path(str(REPOSITORY / "docs" / "_ext" / "files.py"))
 DESCRIPTIONS = dict(FILES["descriptions"](REPOSITORY))
 

@@ -1,6 +1,6 @@
 """Do the commands of the documentation exist, with the flags that the pages give them?
 
-The Python of the pages runs in `test_docs_code.py`. Commands start servers or want root, so what
+The Python of the pages runs in `test_code.py`. Commands start servers or want root, so what
 is checked here is that our own are spelled as their parsers want them, that make has the goals,
 that a shell can read all lines, and that nginx takes its configuration.
 """
@@ -20,7 +20,7 @@ from batchudp_handler.cli import receive, send
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-REPOSITORY = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).parents[2]
 PARSERS = {"batchudp-receive": receive.build_parser, "batchudp-send": send.build_parser}
 OPERATORS = {"|", "&", "&&", ";", ">", "<"}
 

@@ -30,8 +30,8 @@ from batchudp_handler.receiver import BatchUDPReceiver
 from batchudp_handler.receiver.guard import Guard, Loop, Seam, error_text, run_loop
 from batchudp_handler.receiver.reemit import DIAGNOSTICS, Reemitter
 from batchudp_handler.receiver.worker import ReceiveWorker
+from tests.receiver.test_receiver import Collector, connected, entry, wait_until
 from tests.test_layering import ROOT, functions, modules
-from tests.test_receiver import Collector, connected, entry, wait_until
 
 if TYPE_CHECKING:
     import pathlib
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from tests.test_layering import Module
 
-pytest_plugins = ["tests.test_receiver"]
+pytest_plugins = ["tests.receiver.test_receiver"]
 
 
 class Unprintable(Exception):
