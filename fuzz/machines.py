@@ -99,7 +99,7 @@ class _SenderStory:
                 (StoragePolicy.OFF, StoragePolicy.WHEN_NEEDED, StoragePolicy.ALWAYS)
             ),
         )
-        self.machine = SenderProtocol(settings, stream_id=STREAM, now=0.0, random=lambda: 0.5)
+        self.machine = SenderProtocol(settings, stream_id=STREAM, random=lambda: 0.5)
         # what happens most often stands here most often
         self.steps = (
             *(self.log, self.log, self.send, self.send_all, self.send_all, self.wait, self.wait),

@@ -33,7 +33,6 @@ class Balanced:
         self.sender = SenderProtocol(
             SenderSettings(encoder=_encode, **settings),
             stream_id=7,
-            now=self.now,
             random=Random(7).random,
         )
         self.receivers = [

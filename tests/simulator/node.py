@@ -44,7 +44,7 @@ class Node:
             own_seal=KEY.receiver if case.keyed else None,
         )
         self.sender = SenderProtocol(
-            settings, stream_id=random.getrandbits(64), now=0.0, random=random.random
+            settings, stream_id=random.getrandbits(64), random=random.random
         )
         if index:  # the same faults for each sender, in another order
             for link in (self.path.to_receiver, self.path.to_sender):

@@ -284,7 +284,7 @@ for number in range(int(sys.argv[3])):
         SenderSettings(
             header=BatchHeader("host", {}), acknowledged=True, storage=StoragePolicy.ALWAYS
         ),
-        stream_id=number + 1, now=0.0, random=lambda: 0.5,
+        stream_id=number + 1, random=lambda: 0.5,
     )
     record = logging.LogRecord("heir", 40, "f", 1, "orphan %d", (number,), None)
     sender.send_batch([capture(record, str, True)], 0.0, 1.7e9)

@@ -649,7 +649,6 @@ class Flusher:
         return SenderProtocol(
             settings,
             stream_id=int.from_bytes(os.urandom(8)) if stream_id is None else stream_id,
-            now=self._clock(),
             random=_random,
         )
 

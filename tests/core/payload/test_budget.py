@@ -204,7 +204,7 @@ def test_a_sender_with_large_static_fields_makes_smaller_batches() -> None:
     """So that a receiver takes every one of them."""
     header = BatchHeader("web-1", {f"label{n}": "v" * 1_000 for n in range(60)})
     settings = SenderSettings(header=header, max_datagram_size=60_000)
-    sender = SenderProtocol(settings, stream_id=1, now=0.0, random=lambda: 0.5)
+    sender = SenderProtocol(settings, stream_id=1, random=lambda: 0.5)
     sender.send_batch([*sample_snapshots()] * 200, 0.0, 1_700_000_000.0)
     delivered = 0
     while (data := sender.datagram_to_send(0.0)) is not None:

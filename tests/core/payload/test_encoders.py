@@ -65,7 +65,7 @@ def test_json_that_does_not_compress_is_sent_as_it_is() -> None:
 def test_a_machine_with_the_real_encoding(size: int) -> None:
     """Everything that goes in comes out of the datagrams, and they are well filled."""
     settings = SenderSettings(header=HEADER, max_datagram_size=size)
-    sender = SenderProtocol(settings, stream_id=1, now=0.0, random=lambda: 0.5)
+    sender = SenderProtocol(settings, stream_id=1, random=lambda: 0.5)
     sender.send_batch(snapshots(3_000), 0.0, 1e9)
     numbers = []
     sizes = []

@@ -40,7 +40,7 @@ class Link:
         given = SenderSettings(
             encoder=one_per_datagram, max_datagram_size=128, acknowledged=True, **settings
         )
-        self.sender = SenderProtocol(given, stream_id=STREAM, now=0.0, random=lambda: 0.5)
+        self.sender = SenderProtocol(given, stream_id=STREAM, random=lambda: 0.5)
         self.counter = 0
         self.syncs: list[Sync] = []
         self.seqs: list[int] = []

@@ -55,7 +55,7 @@ class Bench:
         settings = {"encoder": encode, "max_datagram_size": 200, **settings}
         self.now = 0.0
         self.settings = SenderSettings(**settings)  # type: ignore[arg-type]  # given by the test
-        self.sender = SenderProtocol(self.settings, stream_id=STREAM, now=0.0, random=lambda: 0.5)
+        self.sender = SenderProtocol(self.settings, stream_id=STREAM, random=lambda: 0.5)
         self._acks = 0
 
     def log(self, *records: object) -> None:

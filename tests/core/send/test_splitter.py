@@ -315,9 +315,12 @@ def test_truncation_gives_extras_up_where_there_is_no_room_for_them() -> None:
     assert truncate(tuple(fields), 1)[EXTRAS] is None
 
 
-def test_clear_tells_how_many_were_left() -> None:
-    """What is given up can be counted."""
+def test_what_is_dropped_is_counted_for_the_handler_and_for_the_stream() -> None:
+    """No more than there are, under the cause that is given."""
     bench = Bench()
     bench.splitter.append([snapshot("x")] * 3)
-    assert bench.splitter.clear() == 3
+    assert bench.splitter.drop_oldest(1, "buffer_full") == 1
+    assert bench.splitter.drop_oldest(10, "closed") == 2
+    assert bench.counters.dropped == {"buffer_full": 1, "closed": 2}
+    assert bench.splitter.dropped == 3
     assert bench.splitter.next_group() is None

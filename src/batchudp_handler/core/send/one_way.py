@@ -104,8 +104,8 @@ class OneWayDelivery:
         self._goodbyes: int | None = None
         self._unsent = 0
         """Sealed records that have not been sent for the first time."""
-        self._dropped_numbered = 0
-        """Records that the receiver finds missing by itself."""
+        self._dropped_unnumbered = 0
+        """Records of batches that gave their numbers back: the receiver cannot miss them."""
 
     # commands
 
@@ -146,7 +146,7 @@ class OneWayDelivery:
         del now
         for batch in self._unfinished():
             self._drop(batch, "closed")
-        self._counters.drop("closed", self._splitter.clear())
+        self._splitter.drop_oldest(len(self._splitter), "closed")
         self._outstanding = self._previous = None
         self._goodbyes = 0
 
@@ -213,13 +213,12 @@ class OneWayDelivery:
             next_rec=next_rec,
             closing=closing,
             max_datagram=self.max_datagram_size,
-            dropped_records=self.buffer_dropped + self._dropped_unnumbered(),
+            dropped_records=self.buffer_dropped
+            + self._dropped_unnumbered
+            + self._splitter.dropped,
             promise_ms=0 if closing else int(interval * 1000),
         )
         return _Datagram(self._stream.seal_sync(sync, now), None, is_last=closing)
-
-    def _dropped_unnumbered(self) -> int:
-        return sum(self._counters.dropped.values()) - self._dropped_numbered
 
     def next_timeout(self) -> float | None:
         """Return when `datagram_to_send` may have something, if not at once."""
@@ -322,8 +321,8 @@ class OneWayDelivery:
 
     def _drop(self, batch: _Batch, cause: str) -> None:
         self._counters.drop(cause, batch.group.n_rec)
-        if not self._take_out([batch]):
-            self._dropped_numbered += batch.group.n_rec
+        if self._take_out([batch]):
+            self._dropped_unnumbered += batch.group.n_rec
 
     def _take_out(self, batches: list[_Batch]) -> bool:
         """Forget the datagrams of some batches; say whether their numbers are free again."""

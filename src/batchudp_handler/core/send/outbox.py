@@ -49,7 +49,6 @@ class Outbox:
         self.splitter = splitter
         self._stream = stream
         self._counters = counters
-        self._dropped_numbered = 0
 
     # filling
 
@@ -148,7 +147,7 @@ class Outbox:
         for part in parts:
             self.window.abandon(part)
         if len(bodies) > MAX_FRAGMENTS:
-            self._drop("oversize", header.n_rec)
+            self._counters.drop("oversize", header.n_rec)
         else:
             self._append(self._stream.seal_group(header.codec, bodies, header.n_rec, now), now)
         return True
@@ -175,11 +174,7 @@ class Outbox:
     @property
     def dropped_unnumbered(self) -> int:
         """Records of this stream that the receiver cannot know of."""
-        return sum(self._counters.dropped.values()) - self._dropped_numbered
-
-    def _drop(self, cause: str, records: int) -> None:
-        self._counters.drop(cause, records)
-        self._dropped_numbered += records
+        return self.splitter.dropped
 
     def drop_oldest(self, limit: int, cause: str) -> None:
         """Give up about so many records that only memory has, datagram by datagram.
@@ -207,7 +202,7 @@ class Outbox:
 
     def give_up(self) -> None:
         """Count everything that only memory has; leave the rest to another process."""
-        self._counters.drop("closed", self.splitter.clear())
+        self.splitter.drop_oldest(len(self.splitter), "closed")
         self._counters.unconfirmed += self.window.retained_records
         for each in list(self.window):
             if not each.is_stored:
@@ -218,7 +213,7 @@ class Outbox:
         for seq in self._numbers_of_group(datagram):
             part = self.window.get(seq)
             if part is not None and part.state is not DatagramState.ABANDONED:
-                self._drop(cause, part.records)
+                self._counters.drop(cause, part.records)
                 self.window.abandon(part)
 
     def _numbers_of_group(self, datagram: RetainedDatagram) -> range:

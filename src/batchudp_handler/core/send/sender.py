@@ -100,8 +100,8 @@ class SenderProtocol:
     Args:
         settings: how to encode, seal and deliver.
         stream_id: random 64 bits; a new one after each start and fork.
-        now: seconds on any clock that does not jump; all later times are on the same one.
         random: draws from [0, 1).
+        counters: those of the handler, whatever streams it has; None: some of its own.
     """
 
     def __init__(
@@ -109,11 +109,10 @@ class SenderProtocol:
         settings: SenderSettings,
         *,
         stream_id: int,
-        now: float,
         random: Callable[[], float],
+        counters: SenderCounters | None = None,
     ) -> None:
-        del now
-        self.counters = SenderCounters()
+        self.counters = SenderCounters() if counters is None else counters
         self.stream_id = stream_id
         self._settings = settings
         self._stream: OutgoingStream | BaselineStream

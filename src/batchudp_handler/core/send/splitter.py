@@ -79,6 +79,8 @@ class Splitter:
         self._pending: list[Captured] = []
         self._start = 0
         self._bytes_per_record = FIRST_GUESS
+        self.dropped = 0
+        """Records that were dropped here: they got no numbers."""
         self._has_failed = False
         """The batch in front was tried once, and something of our own went wrong."""
         self.max_batch = MAX_RECORDS
@@ -135,15 +137,7 @@ class Splitter:
     def drop_oldest(self, limit: int, cause: str) -> int:
         """Drop up to `limit` records, and count them; return how many they were."""
         count = max(0, min(limit, len(self)))
-        self._start += count
-        self._counters.drop(cause, count)
-        return count
-
-    def clear(self) -> int:
-        """Forget what waits; return how many records that were."""
-        count = len(self)
-        self._pending.clear()
-        self._start = 0
+        self._drop_first(cause, count)
         return count
 
     def next_sealed(self, seal: Callable[[Group], T]) -> tuple[Group, T] | None:
@@ -238,9 +232,7 @@ class Splitter:
         *,
         is_cut: bool = False,
     ) -> Group:
-        self._start += len(batch)
-        if self._start == len(self._pending):
-            self.clear()
+        self._advance(len(batch))
         self._counters.batches += 1
         self._counters.bytes_raw += encoded.raw_size
         truncated = 1 if is_cut else cut_records(batch, encoded.raw_size)
@@ -276,8 +268,15 @@ class Splitter:
             characters //= 2
         return None
 
-    def _drop_first(self, cause: str, records: int = 1) -> None:
+    def _advance(self, records: int) -> None:
         self._start += records
+        if self._start == len(self._pending):
+            self._pending.clear()
+            self._start = 0
+
+    def _drop_first(self, cause: str, records: int = 1) -> None:
+        self._advance(records)
+        self.dropped += records
         self._counters.drop(cause, records)
 
 
