@@ -31,7 +31,7 @@ from batchudp_handler.console import JSONFormatter
 from batchudp_handler.core.errors import DecodeError
 from batchudp_handler.core.payload.codec import Codec, decode_payload
 from batchudp_handler.core.payload.limits import DecodeLimits
-from batchudp_handler.core.records.snapshot import records
+from batchudp_handler.core.records.rebuild import records
 from batchudp_handler.receiver.reemit import Reemitter
 
 if TYPE_CHECKING:

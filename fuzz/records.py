@@ -23,7 +23,8 @@ from batchudp_handler.core.payload.codec import decode_payload, encode_compact, 
 from batchudp_handler.core.payload.compression import Codec
 from batchudp_handler.core.payload.limits import DecodeLimits
 from batchudp_handler.core.records.batch import BatchHeader
-from batchudp_handler.core.records.snapshot import records, snapshot
+from batchudp_handler.core.records.rebuild import records
+from batchudp_handler.core.records.snapshot import snapshot
 from batchudp_handler.receiver.reemit import Reemitter, nearest_logger
 
 from .feed import Feed

@@ -28,7 +28,8 @@ from batchudp_handler.core.payload.codec import (
     encode_rows,
 )
 from batchudp_handler.core.payload.limits import DecodeLimits
-from batchudp_handler.core.records.snapshot import records, render, snapshot
+from batchudp_handler.core.records.rebuild import records
+from batchudp_handler.core.records.snapshot import render, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable

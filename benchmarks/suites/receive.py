@@ -20,7 +20,7 @@ from work import KINDS
 from batchudp_handler import BatchUDPHandler
 from batchudp_handler.core.payload.codec import decode_payload
 from batchudp_handler.core.payload.limits import DecodeLimits
-from batchudp_handler.core.records.snapshot import records
+from batchudp_handler.core.records.rebuild import records
 from batchudp_handler.core.wire.datagram import CHECKSUM, Baseline, DatagramType, parse
 from batchudp_handler.receiver.reemit import Reemitter
 

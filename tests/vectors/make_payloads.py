@@ -28,7 +28,8 @@ from batchudp_handler.core.payload.codec import (
 )
 from batchudp_handler.core.payload.compression import DICTIONARY
 from batchudp_handler.core.payload.limits import DecodeLimits
-from batchudp_handler.core.records.snapshot import Snapshot, records, snapshot
+from batchudp_handler.core.records.rebuild import records
+from batchudp_handler.core.records.snapshot import Snapshot, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable

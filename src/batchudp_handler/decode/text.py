@@ -15,7 +15,7 @@ from batchudp_handler.console import escape
 from batchudp_handler.core.errors import DecodeError
 from batchudp_handler.core.payload.codec import Codec, decode_payload
 from batchudp_handler.core.payload.limits import DecodeLimits
-from batchudp_handler.core.records.snapshot import records
+from batchudp_handler.core.records.rebuild import records
 from batchudp_handler.core.wire.constants import MODULUS, NO_COOKIE
 from batchudp_handler.core.wire.datagram import (
     CHECKSUM,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from batchudp_handler.core.errors import DecodeError, Reason, UnfinishedBatch
 from batchudp_handler.core.payload.codec import decode_payload
 from batchudp_handler.core.receive.events import BatchReceived
-from batchudp_handler.core.records.snapshot import records
+from batchudp_handler.core.records.rebuild import records
 from batchudp_handler.receiver.guard import Loop, Seam, run_loop
 from batchudp_handler.receiver.receive_socket import address_text
 from batchudp_handler.waits import join_thread

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 from batchudp_handler.core.errors import DecodeError
 from batchudp_handler.core.payload.codec import decode_payload
 from batchudp_handler.core.payload.limits import DecodeLimits
-from batchudp_handler.core.records.snapshot import records
+from batchudp_handler.core.records.rebuild import records
 from batchudp_handler.core.wire.datagram import (
     CHECKSUM,
     Baseline,

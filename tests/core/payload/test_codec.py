@@ -22,7 +22,8 @@ from batchudp_handler.core.payload.codec import (
     encode_v0,
 )
 from batchudp_handler.core.payload.limits import DecodeLimits
-from batchudp_handler.core.records.snapshot import records, snapshot
+from batchudp_handler.core.records.rebuild import records
+from batchudp_handler.core.records.snapshot import snapshot
 
 HEADER = BatchHeader("near", {"service": "shop"})
 LIMITS = DecodeLimits()

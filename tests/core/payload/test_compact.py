@@ -16,7 +16,8 @@ from batchudp_handler.core.payload.codec import (
     encode_compact,
 )
 from batchudp_handler.core.payload.limits import DecodeLimits
-from batchudp_handler.core.records.snapshot import records, snapshot
+from batchudp_handler.core.records.rebuild import records
+from batchudp_handler.core.records.snapshot import snapshot
 
 if TYPE_CHECKING:
     from batchudp_handler.core.records.batch import Snapshot

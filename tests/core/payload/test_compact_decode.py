@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from batchudp_handler.core.errors import DecodeError, Reason
 from batchudp_handler.core.payload.codec import decode_payload
 from batchudp_handler.core.payload.limits import DecodeLimits
-from batchudp_handler.core.records.snapshot import records
+from batchudp_handler.core.records.rebuild import records
 
 if TYPE_CHECKING:
     from batchudp_handler.core.records.batch import Batch

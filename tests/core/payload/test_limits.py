@@ -12,7 +12,7 @@ import pytest
 from batchudp_handler.core.errors import DecodeError, Reason
 from batchudp_handler.core.payload.codec import Codec, decode_payload
 from batchudp_handler.core.payload.limits import DecodeLimits
-from batchudp_handler.core.records.snapshot import records
+from batchudp_handler.core.records.rebuild import records
 
 if TYPE_CHECKING:
     from collections.abc import Callable

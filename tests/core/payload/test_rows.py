@@ -12,7 +12,8 @@ import pytest
 from batchudp_handler.core.errors import DecodeError, Reason
 from batchudp_handler.core.payload.codec import BatchHeader, decode_payload, encode_rows
 from batchudp_handler.core.payload.limits import DecodeLimits
-from batchudp_handler.core.records.snapshot import records, snapshot
+from batchudp_handler.core.records.rebuild import records
+from batchudp_handler.core.records.snapshot import snapshot
 
 if TYPE_CHECKING:
     from batchudp_handler.core.records.batch import Batch

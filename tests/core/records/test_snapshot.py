@@ -12,15 +12,8 @@ import pytest
 from batchudp_handler.core.payload.codec import BatchHeader, decode_payload, encode_compact
 from batchudp_handler.core.payload.limits import DecodeLimits
 from batchudp_handler.core.records import snapshot as places
-from batchudp_handler.core.records.snapshot import (
-    MAX_HOPS,
-    attribute_name,
-    capture,
-    completed,
-    records,
-    render,
-    snapshot,
-)
+from batchudp_handler.core.records.rebuild import attribute_name, records
+from batchudp_handler.core.records.snapshot import MAX_HOPS, capture, completed, render, snapshot
 
 if TYPE_CHECKING:
     from batchudp_handler.core.records.batch import Snapshot

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from batchudp_handler.core.payload.budget import Price
 from batchudp_handler.core.records.portable import LAST_SECOND, MAX_INTEGER
+from batchudp_handler.core.records.rebuild import attribute_name
 from batchudp_handler.core.records.safe import cut
-from batchudp_handler.core.records.snapshot import attribute_name
 from batchudp_handler.core.records.template import SCALARS
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 `BatchHeader` is what the sender says once per datagram. `Batch` is a decoded payload: tables of
 call sites and origins, and one column per thing that differs from record to record. No object per
-record exists in either; `snapshot.records` makes the `LogRecord`s.
+record exists in either; `rebuild.records` makes the `LogRecord`s.
 """
 
 from __future__ import annotations

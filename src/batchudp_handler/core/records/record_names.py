@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from operator import itemgetter
-from typing import Final
+from typing import Any, Final
 
 __all__ = [
     "ADDED",
@@ -18,6 +18,7 @@ __all__ = [
     "STANDARD_ROW",
     "get_content",
     "get_place",
+    "plain_record",
 ]
 
 SITE_NAMES = (
@@ -58,3 +59,10 @@ get_place = itemgetter(*SITE_NAMES, *ORIGIN_NAMES, "created", "msecs", "relative
 """Where, by whom and when a record was made."""
 get_content = itemgetter("msg", "args", "exc_info", "exc_text", "stack_info")
 """What it says."""
+
+
+def plain_record(attributes: dict[str, Any]) -> logging.LogRecord:
+    """Return a record that holds exactly these attributes."""
+    record = logging.LogRecord.__new__(logging.LogRecord)
+    record.__dict__ = attributes
+    return record

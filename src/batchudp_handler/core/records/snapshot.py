@@ -1,4 +1,4 @@
-"""A `LogRecord` becomes a tuple of safe values, and at the far side a `LogRecord` again.
+"""The snapshot of a `LogRecord`: a tuple of safe values that waits to be sent.
 
 `capture` runs on the thread that logs and so sets the cost of a log call. One C call fetches the
 standard attributes of a record. Where every one has exactly the type that `logging` itself gives
@@ -7,15 +7,11 @@ change afterwards, these values are all that is kept, and `completed` makes the 
 the thread that sends. Every other record becomes a snapshot at once, of values that `plain` makes.
 A record is read and never changed. Checks that are not about safety (finite numbers, sizes) are
 left to the encoder.
-
-The opposite direction is built for whole batches: the attributes that records of one call site and
-one thread share are prepared once, copied per record, and completed.
 """
 
 from __future__ import annotations
 
 import logging
-import re
 from typing import TYPE_CHECKING, Any, Final
 
 from batchudp_handler.core.records.batch import Snapshot
@@ -29,22 +25,19 @@ from batchudp_handler.core.records.plain import (
 )
 from batchudp_handler.core.records.record_names import (
     HAS_TASK,
-    ORIGIN_NAMES,
-    RESERVED,
-    SITE_NAMES,
     STANDARD_LENGTH,
-    STANDARD_ROW,
     get_content,
     get_place,
+    plain_record,
 )
 from batchudp_handler.core.records.safe import number_text
 from batchudp_handler.core.records.template import SCALARS, fallback_text
 from batchudp_handler.core.records.weight import LIGHT, Long
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable
 
-    from batchudp_handler.core.records.batch import Batch, Captured
+    from batchudp_handler.core.records.batch import Captured
 
 __all__ = [
     "LEVELNO",
@@ -53,10 +46,8 @@ __all__ = [
     "PLAIN_LENGTH",
     "SITE",
     "Snapshot",
-    "attribute_name",
     "capture",
     "completed",
-    "records",
     "render",
     "snapshot",
 ]
@@ -75,7 +66,6 @@ MAX_HOPS = 4
 """How often a record may be shipped before it is taken for one that runs in a circle."""
 
 _plain_get_message = logging.LogRecord.getMessage
-_ATTRIBUTE_NAME = re.compile(r"[^\W\d_][\w.-]{0,63}")
 
 
 def capture(
@@ -138,7 +128,7 @@ def _capture_odd(
     place = plain_place(get_place(attributes))
     content = get_content(attributes)
     if not (hasattr(record, "msg") and hasattr(record, "args")):
-        record = _record(attributes)
+        record = plain_record(attributes)
     return _snapshot(record, attributes, place, content, format_exception, relay)
 
 
@@ -262,133 +252,3 @@ def _shown(values: tuple[Any, ...]) -> str:
     except ValueError:  # an int of more digits than CPython prints
         texts = [number_text(value) if type(value) is int else repr(value) for value in values]
         return f"({', '.join(texts)})"
-
-
-def records(
-    batch: Batch,
-    provenance: Mapping[str, object],
-    *,
-    start: int = 0,
-    stop: int | None = None,
-    on_error: Callable[[BaseException], None] | None = None,
-) -> list[logging.LogRecord]:
-    """Make the `LogRecord`s of a batch, in its order, without the refused ones.
-
-    Args:
-        batch: A decoded payload.
-        provenance: Attributes that say where the batch came from (`remote_addr`, `received`,
-            `authenticated`); nothing from the wire overwrites them. `received`, a time, stands in
-            for `created` where the sender gave none.
-        start: The first row wanted.
-        stop: The row after the last one wanted.
-        on_error: Told what the record factory of the program raises; None: nobody is.
-
-    Returns:
-        Records of the class that `logging.setLogRecordFactory` asks for; plain ones where the
-        factory raises or returns something that holds no attributes.
-    """
-    rows = _attribute_rows(batch, provenance, range(len(batch.contents))[start:stop])
-    factory = logging.getLogRecordFactory()
-    if factory is logging.LogRecord:
-        return [_record(row) for row in rows]
-    return [_record_by(factory, row, on_error) for row in rows]
-
-
-def _record(attributes: dict[str, Any]) -> logging.LogRecord:
-    record = logging.LogRecord.__new__(logging.LogRecord)
-    record.__dict__ = attributes
-    return record
-
-
-def _record_by(
-    factory: Callable[..., logging.LogRecord],
-    row: dict[str, Any],
-    on_error: Callable[[BaseException], None] | None,
-) -> Any:
-    """A record of the program's own kind, made as `logging.makeLogRecord` makes one."""
-    try:
-        record = factory(None, None, "", 0, "", (), None, None)
-        record.__dict__.update(row)
-    except BaseException as error:  # noqa: BLE001  # code of the program
-        if on_error is not None:
-            on_error(error)
-        return _record(row)
-    return record
-
-
-def _attribute_rows(
-    batch: Batch, provenance: Mapping[str, object], span: range
-) -> list[dict[str, Any]]:
-    """The attributes of each record in `span`."""
-    part = slice(span.start, span.stop)
-    received = provenance.get("received")
-    arrival = received if isinstance(received, (int, float)) else 0.0
-    shared = _Shared(batch, provenance)
-    places: Iterable[object] = (
-        batch.site[part]
-        if batch.origin is None
-        else zip(batch.site[part], batch.origin[part], strict=True)
-    )
-    rows: list[dict[str, Any] | None] = []
-    columns = (batch.contents, batch.created, batch.msecs, batch.relative)
-    for place, content, created, msecs, relative in zip(
-        places, *[column[part] for column in columns], strict=True
-    ):
-        if content is None:
-            rows.append(None)
-            continue
-        row = shared[place].copy()
-        row["msg"], row["args"] = content
-        row["created"] = created
-        row["msecs"] = msecs
-        row["relativeCreated"] = relative
-        if created is None:
-            row["created"], row["msecs"] = arrival, float(int(arrival % 1 * 1000))
-        rows.append(row)
-    _fill(rows, span, {**batch.extras, "exc_text": batch.exc_text, "stack_info": batch.stack_info})
-    return [row for row in rows if row is not None]
-
-
-class _Shared(dict[object, "dict[str, Any]"]):
-    """What all records of a site and an origin have in common; made when first asked for."""
-
-    def __init__(self, batch: Batch, provenance: Mapping[str, object]) -> None:
-        self._batch = batch
-        self._provenance = provenance
-
-    def __missing__(self, place: Any) -> dict[str, Any]:
-        site, origin = place if type(place) is tuple else (place, 0)
-        batch = self._batch
-        *who, hostname, hops = batch.origins[origin]
-        row = {**STANDARD_ROW, **batch.static_fields}
-        row.update(zip(SITE_NAMES, batch.sites[site], strict=True))
-        row.update(zip(ORIGIN_NAMES, who, strict=True))
-        if not HAS_TASK and row["taskName"] is None:
-            del row["taskName"]
-        row["hostname"] = hostname or batch.hostname
-        row["hops"] = hops + 1
-        row.update(self._provenance)
-        self[place] = row
-        return row
-
-
-def _fill(rows: Sequence[dict[str, Any] | None], span: range, columns: Mapping[str, Any]) -> None:
-    """Put sparse columns into the rows of `span`."""
-    for name, (indexes, values) in columns.items():
-        if indexes is None:
-            for row, value in zip(rows, values[span.start : span.stop], strict=True):
-                if row is not None:
-                    row[name] = value
-            continue
-        for index, value in zip(indexes, values, strict=True):
-            if index in span:
-                row = rows[index - span.start]
-                if row is not None:
-                    row[name] = value
-
-
-def attribute_name(name: str) -> str | None:
-    """The attribute that an extra of this name becomes, or None if it may not become one."""
-    if name in RESERVED:
-        return name + "_"
-    return name if _ATTRIBUTE_NAME.fullmatch(name) else None
