@@ -79,17 +79,18 @@ def pcapng(frames: list[bytes], *, order: str = "<", link: int = 1) -> bytes:
     section = pack(order + "IHHq", 0x1A2B3C4D, 1, 0, -1)
     resolution = pack(order + "HHB3xHH", 9, 1, 9, 0, 0)
     parts = [
-        _block(order, 0x0A0D0D0A, section),
-        _block(order, 1, pack(order + "HHI", link, 0, 0) + resolution),
+        block(order, 0x0A0D0D0A, section),
+        block(order, 1, pack(order + "HHI", link, 0, 0) + resolution),
     ]
     for index, frame in enumerate(frames):
         time = 1_700_000_000_000_000_000 + index * 500_000_000
         head = pack(order + "IIIII", 0, time >> 32, time & 0xFFFF_FFFF, len(frame), len(frame))
-        parts.append(_block(order, 6, head + frame))
+        parts.append(block(order, 6, head + frame))
     return b"".join(parts)
 
 
-def _block(order: str, kind: int, body: bytes) -> bytes:
+def block(order: str, kind: int, body: bytes) -> bytes:
+    """One block of a pcapng file."""
     body += bytes(-len(body) % 4)
     length = pack(order + "I", len(body) + 12)
     return pack(order + "I", kind) + length + body + length

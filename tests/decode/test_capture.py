@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from struct import pack
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from batchudp_handler.core.wire.spool_frame import encode_frame
 from batchudp_handler.decode.capture import datagrams_in
-from tests.decode.files import conversation, data, ethernet, pcap, pcapng, udp
+from tests.decode.files import block, conversation, data, ethernet, pcap, pcapng, udp
 
 TALK = conversation()
 
@@ -88,6 +90,29 @@ def test_one_datagram_as_it_is(datagram):
 def test_an_empty_file():
     """There is nothing in it."""
     assert datagrams_in(b"") == []
+
+
+@pytest.mark.parametrize("write", [pcap, pcapng])
+def test_a_capture_cut_anywhere(write):
+    """What stands whole before the cut is found, and the interface may be cut in its options."""
+    content = write([ethernet(udp(each)) for each in TALK])
+
+    counts = [len(datagrams_in(content[:cut])) for cut in range(28, len(content) + 1)]
+
+    assert sorted(counts) == counts
+    assert counts[-1] == len(TALK)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_an_interface_without_a_description(order):
+    """A block that says nothing of its link stands for Ethernet with microseconds."""
+    head, interface = pcapng([], order=order)[:28], pack(order + "III", 1, 12, 12)
+    packet = ethernet(udp(TALK[1]))
+    body = pack(order + "IIIII", 0, 0, 3_000_000, len(packet), len(packet)) + packet
+
+    found = datagrams_in(head + interface + block(order, 6, body))
+
+    assert [(each.data, each.when) for each in found] == [(TALK[1], 3.0)]
 
 
 @given(st.binary(max_size=300), st.sampled_from([pcap, pcapng]), st.integers(0, 400))

@@ -141,16 +141,20 @@ def _blocks(content: bytes, order: str) -> Iterator[tuple[int, bytes]]:
 
 
 def _interface(body: bytes, order: str) -> tuple[int, float]:
-    """The kind of link, and the unit of its times in seconds."""
-    pair, position = Struct(order + "HH"), 8
-    link = Struct(order + "H").unpack_from(body)[0]
-    while position + 4 <= len(body):
-        option, length = pair.unpack_from(body, position)
-        if option == OPTION_RESOLUTION and length:
-            power = body[position + 4]
-            return link, 2.0 ** -(power & 0x7F) if power & 0x80 else 10.0**-power
-        position += 4 + (length + 3 & ~3)
+    """Return the kind of link and the unit of its times in seconds, as far as they are there."""
+    link = Struct(order + "H").unpack(body[:2])[0] if len(body) >= 2 else ETHERNET
+    for option, value in _options(body[8:], order):
+        if option == OPTION_RESOLUTION and value:
+            return link, 2.0 ** -(value[0] & 0x7F) if value[0] & 0x80 else 10.0 ** -value[0]
     return link, 1e-6
+
+
+def _options(content: bytes, order: str) -> Iterator[tuple[int, bytes]]:
+    pair, position = Struct(order + "HH"), 0
+    while position + 4 <= len(content):
+        option, length = pair.unpack_from(content, position)
+        yield option, content[position + 4 : position + 4 + length]
+        position += 4 + (length + 3 & ~3)
 
 
 # --- packets -----------------------------------------------------------------------------------
