@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from batchudp_handler.core.payload.codec import encode_compact, encode_rows, encode_v0
+from batchudp_handler.core.payload.codec import encode_compact, encode_rows
 from batchudp_handler.core.payload.compression import DICTIONARY, Codec
 from batchudp_handler.core.records.batch import BatchHeader
-from batchudp_handler.core.wire.datagram import CHECKSUM, encode_data
+from batchudp_handler.core.wire.datagram import CHECKSUM, Baseline, encode_baseline, encode_data
 from batchudp_handler.core.wire.spool_frame import encode_frame
 from fuzz.records import sample_snapshots
 from fuzz.targets import CORPUS, TARGETS
@@ -128,8 +128,9 @@ def environment() -> Iterator[bytes]:
 
 
 def main() -> None:
+    old_form = encode_baseline(Baseline(Codec.ZLIB, zlib.compress(b'{"message": "x"}')))
     makers = {
-        "datagrams": lambda: [*datagrams(), encode_v0(b'{"message": "x"}', compress=True)],
+        "datagrams": lambda: [*datagrams(), old_form],
         "payloads": payloads,
         "segments": segments,
         "key_files": key_files,

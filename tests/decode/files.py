@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from struct import pack
+from zlib import compress
 
-from batchudp_handler.core.payload.codec import Codec, encode_v0
+from batchudp_handler.core.payload.compression import Codec
 from batchudp_handler.core.wire.datagram import (
     CHECKSUM,
     Ack,
+    Baseline,
     Seal,
     Sync,
     encode_ack,
+    encode_baseline,
     encode_data,
     encode_sync,
 )
@@ -42,7 +45,7 @@ def conversation() -> list[bytes]:
         encode_sync(CHECKSUM, sync, stream_id=STREAM, counter=0, sealed_at=1_700_000_000),
         data(),
         encode_ack(CHECKSUM, answer, stream_id=STREAM, counter=0, sealed_at=1_700_000_000),
-        encode_v0(b'{"message":"old"}', compress=True),
+        encode_baseline(Baseline(Codec.ZLIB, compress(b'{"message":"old"}'))),
     ]
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ from batchudp_handler.core.errors import DecodeError, Reason
 from batchudp_handler.engines.client import CONNECT_DELAY, ENGINE_ERRORS, Connection, LoopThread
 from batchudp_handler.engines.message import batch_from_message
 from batchudp_handler.receiver.guard import Guard, Loop
-from batchudp_handler.waits import join_thread, until
+from batchudp_handler.waits import join_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -80,7 +79,6 @@ class NatsSource:
         self._confirming: set[asyncio.Task[None]] = set()
         self._alive_at = 0.0
         self._is_stopping = False
-        self._ready = threading.Event()
         self._runner = LoopThread("batchudp-source", self._main)
 
     @property
@@ -101,10 +99,6 @@ class NatsSource:
     def start(self) -> None:
         """Start the thread; it connects when the engine is there."""
         self._runner.thread.start()
-
-    def wait_until_ready(self, timeout: float) -> bool:
-        """Wait until it takes messages; False if it does not in time."""
-        return until(self._ready.wait, timeout)
 
     def stop(self, timeout: float) -> bool:
         """Take no more, and wait until what was taken is confirmed; False: not in time."""
@@ -169,7 +163,6 @@ class NatsSource:
                     raise
                 await asyncio.sleep(CONNECT_DELAY)
             else:
-                self._ready.set()
                 return subscription
 
     async def _take(self, subscription: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import zlib
 
@@ -19,7 +18,6 @@ from batchudp_handler.core.payload.codec import (
     decode_payload,
     encode_compact,
     encode_rows,
-    encode_v0,
 )
 from batchudp_handler.core.payload.limits import DecodeLimits
 from batchudp_handler.core.records.rebuild import records
@@ -51,15 +49,6 @@ def test_form_is_told_by_the_document(codec: Codec) -> None:
             "user u: 1",
         ]
         assert all(vars(record)["service"] == "shop" for record in records(batch, {}))
-
-
-def test_baseline_form() -> None:
-    """Two magic bytes, a flags byte, the JSON or its zlib stream."""
-    payload = encode_rows(SNAPSHOTS, HEADER)
-    assert encode_v0(payload, compress=False) == b"\xcb\xf2\x00" + payload
-    packed = encode_v0(payload, compress=True)
-    assert packed[:3] == b"\xcb\xf2\x01"
-    assert json.loads(zlib.decompress(packed[3:])) == json.loads(payload)
 
 
 def test_empty_batch() -> None:

@@ -10,7 +10,6 @@ import pytest
 
 from batchudp_handler.core.payload.codec import (
     BatchHeader,
-    CompactEncoder,
     compress,
     decode_payload,
     encode_compact,
@@ -156,28 +155,6 @@ def test_record_that_cannot_travel_as_it_is_costs_the_others_nothing() -> None:
         assert said["sites"][0][6] == "user %s did %s in %d ms"
         assert said["sites"][1][6:] == [None, 0]
         assert said["values"][0][2] == [12, 12]
-
-
-@pytest.mark.parametrize("size", [1, 3, 7, 100])
-def test_slices_make_the_same_payload(size: int) -> None:
-    """However a batch is handed over, the payload is the same."""
-    snaps = [
-        taken(args=(f"u{i % 3}", "x", i), at=i / 97, **({"k": i} if i % 5 else {}))
-        for i in range(50)
-    ]
-    encoder = CompactEncoder(HEADER)
-    for start in range(0, len(snaps), size):
-        encoder.add(snaps[start : start + size])
-    assert encoder.finish() == encode_compact(snaps, HEADER)
-
-
-def test_pieces_are_small_and_make_the_payload() -> None:
-    """The text comes in several pieces, so that the interpreter can be let go in between."""
-    encoder = CompactEncoder(HEADER)
-    encoder.add([taken() for _ in range(100)])
-    pieces = encoder.pieces()
-    assert len(pieces) > 5
-    assert b"".join(pieces) == encoder.finish()
 
 
 def test_records_out_of_order_and_far_apart() -> None:

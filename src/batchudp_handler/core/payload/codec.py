@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 
 from batchudp_handler.core.payload.budget import PAYLOAD_WEIGHT, Budget
 from batchudp_handler.core.payload.checks import Checks
-from batchudp_handler.core.payload.compact import CompactEncoder, encode_compact
+from batchudp_handler.core.payload.compact import encode_compact
 from batchudp_handler.core.payload.compact_decode import decode_compact
 from batchudp_handler.core.payload.compression import (
     Codec,
     compress,
     compress_zstd,
     decompress,
-    encode_v0,
 )
 from batchudp_handler.core.payload.json_text import loads
 from batchudp_handler.core.payload.rows import decode_rows, encode_rows
@@ -30,13 +29,11 @@ __all__ = [
     "Batch",
     "BatchHeader",
     "Codec",
-    "CompactEncoder",
     "compress",
     "compress_zstd",
     "decode_payload",
     "encode_compact",
     "encode_rows",
-    "encode_v0",
 ]
 
 

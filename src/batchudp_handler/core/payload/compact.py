@@ -11,9 +11,6 @@ from these, they are said too. `docs/wire-format-payloads.md` is the specificati
 The encoder works on columns with C-speed operations and checks nothing that `json` or the codec
 of UTF-8 will notice anyway: when they do (NaN, a lone surrogate), or anything else goes wrong, the
 batch is encoded once more from snapshots that were gone over one by one.
-
-`CompactEncoder` takes a batch in slices and gives its text in pieces, so that a thread can let go
-of the interpreter in between.
 """
 
 from __future__ import annotations
@@ -38,7 +35,7 @@ if TYPE_CHECKING:
 
     from batchudp_handler.core.records.batch import BatchHeader, Snapshot
 
-__all__ = ["CompactEncoder", "encode_compact"]
+__all__ = ["encode_compact"]
 
 MAX_TABLE_STRING = 256
 """A receiver bounds what a string in the table can multiply to; long ones are left to deflate."""
@@ -52,52 +49,24 @@ _get_rest = itemgetter(*range(CREATED, CREATED + 7))
 
 
 def encode_compact(snapshots: Sequence[Snapshot], header: BatchHeader) -> bytes:
-    """The payload of a batch: one JSON object in UTF-8."""
-    encoder = CompactEncoder(header)
-    encoder.add(snapshots)
-    return encoder.finish()
+    """Return the payload of a batch: one JSON object in UTF-8."""
+    try:
+        payload = _text(snapshots, header).encode()
+        if not has_long_number(payload):
+            return payload
+    except Exception:  # noqa: BLE001  # see the head of this file
+        pass
+    portable = [portable_snapshot(snapshot) for snapshot in snapshots]
+    return encode_with_escapes(_text(portable, portable_header(header)))
 
 
-class CompactEncoder:
-    """One batch on its way to a payload."""
-
-    def __init__(self, header: BatchHeader) -> None:
-        self._header = header
-        self._snapshots: list[Snapshot] = []
-        self._columns: _Columns | None = _Columns()
-
-    def add(self, snapshots: Sequence[Snapshot]) -> None:
-        """Take the next records of the batch."""
-        self._snapshots.extend(snapshots)
-        if self._columns is not None and snapshots:
-            try:
-                self._columns.add(snapshots)
-            except Exception:  # noqa: BLE001  # see the head of this file
-                self._columns = None
-
-    def finish(self) -> bytes:
-        """The payload."""
-        return b"".join(self.pieces())
-
-    def pieces(self) -> list[bytes]:
-        """The payload in pieces, none of which holds the interpreter for long."""
-        if self._columns is not None:
-            try:
-                return _portable([text.encode() for text in self._columns.texts(self._header)])
-            except Exception:  # noqa: BLE001  # the same
-                pass
-        columns = _Columns()
-        if self._snapshots:
-            columns.add([portable_snapshot(snapshot) for snapshot in self._snapshots])
-        return [encode_with_escapes(text) for text in columns.texts(portable_header(self._header))]
-
-
-def _portable(pieces: list[bytes]) -> list[bytes]:
-    """The pieces, unless one holds a number with more digits than a receiver takes."""
-    for piece in pieces:
-        if has_long_number(piece):
-            raise OverflowError
-    return pieces
+def _text(snapshots: Sequence[Snapshot], header: BatchHeader) -> str:
+    members = [f'"host":{dumps(header.hostname)}']
+    if header.static_fields:
+        members.append(f'"static":{dumps(dict(header.static_fields))}')
+    if snapshots:
+        members += [f'"{name}":{text}' for name, text in _Columns(snapshots).members()]
+    return f"{{{','.join(members)}}}"
 
 
 class _Places(dict["tuple[Any, ...]", int]):
@@ -137,25 +106,11 @@ class _Strings(dict[str, int]):
 
 
 class _Columns:
-    """The columns of a batch that is being collected."""
+    """A batch turned from rows to columns."""
 
-    def __init__(self) -> None:
-        self._places = _Places()
-        self._base: int | None = None
-        self._place: list[int] = []
-        self._micros: list[int] = []
-        """Since `_base`, a whole second."""
-        self._created: list[float] = []
-        self._msecs: list[float] = []
-        self._relative: list[float] = []
-        self._values: list[Any] = []
-        self._extras: list[dict[str, Any] | None] = []
-        self._exc_text: list[str | None] = []
-        self._stack_info: list[str | None] = []
-
-    def add(self, snapshots: Sequence[Snapshot]) -> None:
-        places = self._places
-        place = [places[key] for key in map(_get_place, snapshots)]
+    def __init__(self, snapshots: Sequence[Snapshot]) -> None:
+        self._places = places = _Places()
+        self._place = place = [places[key] for key in map(_get_place, snapshots)]
         created, msecs, relative, values, extras, exc_text, stack_info = zip(
             *map(_get_rest, snapshots), strict=True
         )
@@ -166,32 +121,15 @@ class _Columns:
                     for number, value, snapshot in zip(place, values, snapshots, strict=True)
                 ]
             )
-        if self._base is None:
-            self._base = int(created[0])
-        self._micros += _micros(created, self._base)
-        self._place += place
-        self._created += created
-        self._msecs += msecs
-        self._relative += relative
-        self._values += values
-        self._extras += extras
-        self._exc_text += exc_text
-        self._stack_info += stack_info
+        self._base = int(created[0])
+        self._micros = _micros(created, self._base)
+        """Since `_base`, a whole second."""
+        self._created, self._msecs, self._relative = created, msecs, relative
+        self._values, self._extras = values, extras
+        self._exc_text, self._stack_info = exc_text, stack_info
 
-    def texts(self, header: BatchHeader) -> Iterator[str]:
-        """The text of the payload, member by member."""
-        lead = "{"
-        for name, text in self._members(header):
-            yield f'{lead}"{name}":{text}'
-            lead = ","
-        yield "}"
-
-    def _members(self, header: BatchHeader) -> Iterator[tuple[str, str]]:
-        yield "host", dumps(header.hostname)
-        if header.static_fields:
-            yield "static", dumps(dict(header.static_fields))
-        if not self._place:
-            return
+    def members(self) -> Iterator[tuple[str, str]]:
+        """Yield the members of the payload that depend on the records, with their JSON text."""
         yield from self._times()
         yield from self._sites()
         strings = _Strings()
@@ -221,7 +159,7 @@ class _Columns:
         return [site_of[number] for number in self._place]
 
     def _times(self) -> Iterator[tuple[str, str]]:
-        micros, base = self._micros, self._base or 0
+        micros, base = self._micros, self._base
         first = micros[0]
         start = first - round(self._relative[0] * 1000)
         if abs(start) > 1 << 61:
@@ -230,7 +168,7 @@ class _Columns:
         yield "start", str(base * MICRO + start)
         yield "delta", _integers(list(map(sub, micros[1:], micros)))
         derived = [us // 1000 % 1000 for us in micros]
-        if derived != self._msecs:
+        if derived != list(self._msecs):
             odd = [i for i, msecs in enumerate(self._msecs) if msecs != derived[i]]
             yield "msecs", _numbers(self._msecs, odd, 0, 1000)
             odd = [i for i in odd if micros[i] // MICRO + base != int(self._created[i])]
@@ -271,7 +209,7 @@ def _integers(values: Sequence[int]) -> str:
     return f"[{('%d,' * len(values))[:-1] % tuple(values)}]"
 
 
-def _numbers(values: list[float], rows: list[int], low: float, high: float) -> str:
+def _numbers(values: Sequence[float], rows: list[int], low: float, high: float) -> str:
     """A sparse column of the numbers in `rows`."""
     chosen = [values[row] for row in rows]
     if not {float, int}.issuperset(map(type, chosen)) or min(chosen) < low or max(chosen) >= high:

@@ -20,11 +20,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from batchudp_handler.core.errors import DecodeError, Reason
+from batchudp_handler.core.wire.datagram import Baseline, encode_baseline
 
 if TYPE_CHECKING:
     from batchudp_handler.core.payload.limits import DecodeLimits
 
-__all__ = ["DICTIONARY", "Codec", "compress", "compress_zstd", "decompress", "encode_v0"]
+__all__ = ["DICTIONARY", "Codec", "compress", "compress_baseline", "compress_zstd", "decompress"]
 
 
 class Codec(IntEnum):
@@ -83,8 +84,6 @@ _NUMBERS_FROM = 1_500
 _NUMERIC = b"0123456789,.-[]"
 _SAMPLE = 1_024
 _BASELINE_LEVEL = 6
-_MAGIC = b"\xcb\xf2"
-_PLAIN, _ZLIB = b"\x00", b"\x01"
 _LEAST = 48
 """Shorter payloads never shrink by more than the fields of zlib's own header."""
 
@@ -122,11 +121,10 @@ def _is_mostly_numbers(payload: bytes) -> bool:
     return len(sample.translate(None, _NUMERIC)) * 2 <= _SAMPLE
 
 
-def encode_v0(payload: bytes, compress: bool) -> bytes:
-    """A payload as a baseline datagram: two magic bytes, a flags byte, and the body."""
-    if compress:
-        return _MAGIC + _ZLIB + zlib.compress(payload, _BASELINE_LEVEL)
-    return _MAGIC + _PLAIN + payload
+def compress_baseline(payload: bytes) -> tuple[Codec, bytes]:
+    """Compress rows to a whole baseline datagram, or leave them as they are if that is shorter."""
+    baseline = Baseline(Codec.ZLIB, zlib.compress(payload, _BASELINE_LEVEL))
+    return Codec.ZLIB, min(encode_baseline(baseline), payload, key=len)
 
 
 def compress_zstd(payload: bytes) -> tuple[Codec, bytes]:
