@@ -1,7 +1,8 @@
-"""What do all tests share?  A way to ask for a tool, and the table of what arrived."""
+"""Fixtures of all tests: tools that may be missing, a collector, a logger, a table of records."""
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
@@ -11,10 +12,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from batchudp_handler.testing.collector import DatagramCollector
 from tests.table import Table, table_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -43,6 +45,25 @@ def require() -> Callable[..., str]:
         return found
 
     return find
+
+
+@pytest.fixture
+def collector() -> Iterator[DatagramCollector]:
+    """Collect the datagrams that handlers of this test send."""
+    with DatagramCollector() as made:
+        yield made
+
+
+@pytest.fixture
+def logger(request: pytest.FixtureRequest) -> Iterator[logging.Logger]:
+    """Make a logger for this test alone, and close its handlers at the end."""
+    made = logging.getLogger(f"test.{request.node.name}")
+    made.setLevel(logging.DEBUG)
+    made.propagate = False
+    yield made
+    for handler in made.handlers[:]:
+        made.removeHandler(handler)
+        handler.close()
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -7,27 +7,19 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from batchudp_handler import BatchUDPHandler, BatchUDPReceiver
 from batchudp_handler.core.errors import UnfinishedBatch
+from tests.support import wait_until
 
 if TYPE_CHECKING:
     import pathlib
-    from collections.abc import Callable
 
 SECONDS = 60.0
 COMMAND = (sys.executable, "-m", "batchudp_handler")
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
 
 
 def acknowledged(host: str, port: int) -> tuple[logging.Logger, BatchUDPHandler]:

@@ -14,9 +14,11 @@ from typing import IO, TYPE_CHECKING, Any, Self
 
 import pytest
 
+from tests.support import wait_until
+
 if TYPE_CHECKING:
     import pathlib
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
 COMMAND = (sys.executable, "-m", "batchudp_handler")
 PATIENCE = 90.0
@@ -44,13 +46,6 @@ def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         timeout=PATIENCE,
         check=False,
     )
-
-
-def wait_until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.005)
 
 
 class Running:

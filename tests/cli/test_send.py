@@ -21,10 +21,11 @@ import pytest
 from batchudp_handler import BatchUDPReceiver
 from batchudp_handler.cli import send
 from batchudp_handler.cli.sources import LONGEST_LINE, Pace, lines_of
+from tests.support import wait_until
 
 if TYPE_CHECKING:
     import pathlib
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 COMMAND = (sys.executable, "-m", "batchudp_handler", "send")
 PATIENCE = 90.0
@@ -75,13 +76,6 @@ def started(*arguments: str, **options: Any) -> Iterator[subprocess.Popen[bytes]
         process.wait()
         if process.stderr is not None:
             process.stderr.close()
-
-
-def wait_until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.005)
 
 
 def catches(pid: int, number: int) -> bool:

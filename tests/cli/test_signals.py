@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from batchudp_handler import BatchUDPHandler
+from tests.support import wait_until
 
 if TYPE_CHECKING:
     import pathlib
@@ -135,13 +136,6 @@ class Case:
             with suppress(FileNotFoundError), open(path, encoding="ascii") as file:
                 found += map(int, file.read().split())
         return found
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
 
 
 def catches(pid: int, number: int) -> bool:

@@ -20,23 +20,17 @@ import pytest
 from batchudp_handler import BatchUDPHandler
 from batchudp_handler.core.receive.stats import ReceiverStats, StreamStats
 from batchudp_handler.receiver.totals import total
+from tests.support import wait_until
 
 if TYPE_CHECKING:
     import pathlib
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="sockets share a port on Linux")
 
 SECONDS = 90.0
 """For a machine that does something else as well."""
 PATTERN = "%(message)s pid=%(process)d"
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
 
 
 class Running:

@@ -24,7 +24,7 @@ from batchudp_handler.control.server import MOST_FOLLOWERS, ControlServer
 from batchudp_handler.control.tap import Tap
 from batchudp_handler.core.receive.stats import ReceiverStats
 from batchudp_handler.receiver.guard import Guard
-from tests.receiver.test_receiver import wait_until
+from tests.support import wait_until
 
 if TYPE_CHECKING:
     import pathlib

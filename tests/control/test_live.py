@@ -19,19 +19,13 @@ import pytest
 from batchudp_handler.control.client import NobodyAnswers, ask, follow
 from batchudp_handler.control.door import MOST_CLIENTS
 from tests.cli.test_receive import COMMAND, Running, environment, run
+from tests.support import wait_until
 
 if TYPE_CHECKING:
     import pathlib
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 TIME_LIMIT = 60.0
-
-
-def wait_until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + TIME_LIMIT
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.01)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from batchudp_handler.control.client import ask
 from batchudp_handler.control.notify import Notifier
 from batchudp_handler.control.pulse import Pulse
 from tests.cli.test_receive import Running
+from tests.support import wait_until
 
 if TYPE_CHECKING:
     import pathlib
@@ -107,13 +108,6 @@ def drained(descriptor: int) -> bool:
     except BlockingIOError:
         return True
     return True
-
-
-def wait_until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + TIME_LIMIT
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.02)
 
 
 def test_variables_are_for_this_process_only() -> None:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from batchudp_handler import BatchUDPHandler, BatchUDPReceiver
+from tests.support import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -67,14 +68,6 @@ stream {{
 """
 
 
-def wait_until(condition: Callable[[], object], what: str) -> None:
-    """Poll until it is true."""
-    end = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < end, what
-        time.sleep(0.02)
-
-
 class Receiver:
     """A `batchudp-receive` process that writes to a file."""
 
@@ -88,7 +81,7 @@ class Receiver:
         with self._errors.open("wb") as errors:
             self.process = subprocess.Popen(command, stderr=errors)
         cleanup.callback(end_process, self.process)
-        wait_until(ready.exists, "the receiver did not start")
+        wait_until(ready.exists, "the receiver to start")
         self.port = int(ready.read_text().rpartition(":")[2])
 
     @property
@@ -131,7 +124,7 @@ class Site:
         with self._errors.open("wb") as errors:
             self._process = subprocess.Popen(command, stderr=errors)
         self._cleanup.callback(end_process, self._process)
-        wait_until(self._listens, "nginx did not start")
+        wait_until(self._listens, "nginx to start")
 
     def _listens(self) -> bool:
         assert self._process.poll() is None, self._errors.read_text()
@@ -277,7 +270,7 @@ def test_a_balancer_loses_and_repeats_nothing(
     fleet.log(range(RECORDS))
     fleet.close()
 
-    wait_until(lambda: site.written.total() >= ALL, "not everything was written")
+    wait_until(lambda: site.written.total() >= ALL, "everything to be written")
     table.add(case_of(request), fleet.expected, site.written.elements(), began)
     assert site.written == fleet.expected
     counters = [receiver.end() for receiver in site.receivers]
@@ -339,7 +332,7 @@ def test_spreading_datagrams_spoils_the_count_of_losses(
     fleet.log(range(RECORDS))
     fleet.close()
 
-    wait_until(lambda: site.written.total() >= ALL, "not everything was written")
+    wait_until(lambda: site.written.total() >= ALL, "everything to be written")
     table.add(case_of(request, "one_way"), fleet.expected, site.written.elements(), began)
     assert site.written == fleet.expected
     counters = [receiver.end() for receiver in site.receivers]
@@ -396,7 +389,7 @@ def test_empty_datagrams_are_ignored(delivery: str) -> None:
             for _ in range(20):
                 handler.handle(logging.makeLogRecord({"msg": "hello", "levelno": 20}))
             assert handler.flush(DEADLINE)
-        wait_until(lambda: receiver.stats().delivered == 200, "not everything arrived")
+        wait_until(lambda: receiver.stats().delivered == 200, "everything to arrive")
 
     assert echo.empty >= 10
     stats = handler.stats()

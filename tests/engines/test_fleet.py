@@ -20,9 +20,10 @@ pytest.importorskip("nats", reason="nats-py is not installed")
 from batchudp_handler import BatchUDPHandler, BatchUDPReceiver
 from batchudp_handler.core.errors import ConfigError
 from batchudp_handler.engines import forwarder
+from tests.support import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.engines.conftest import NatsServer
@@ -32,16 +33,6 @@ DEADLINE = 60.0
 CLUSTER_DEADLINE = 120.0
 SENDERS = 4
 RECORDS = 5_000
-
-
-def wait_until(condition: Callable[[], bool], timeout: float = DEADLINE) -> bool:
-    """Wait until it holds; False if it does not in time."""
-    end = time.monotonic() + timeout
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 class Script:
@@ -96,7 +87,7 @@ def test_killed_edge_loses_and_repeats_nothing(
     scripts.append(Script(tmp_path, "consumer", *consumer_flags, "--pattern", "%(message)s"))
     edge_flags = ("--host", "127.0.0.1", "--forward", url, "--create-stream")
     scripts.append(Script(tmp_path, "edge", *edge_flags, "--port=0", "--ready-file", str(ready)))
-    assert wait_until(ready.exists)
+    wait_until(ready.exists)
     port = ready.read_text().strip().rpartition(":")[2]
 
     handlers = [
@@ -115,7 +106,7 @@ def test_killed_edge_loses_and_repeats_nothing(
     assert all(handler.flush(DEADLINE) for handler in handlers)
 
     expected = Counter(f"{s} {n}" for s in range(SENDERS) for n in range(RECORDS))
-    assert wait_until(lambda: len(written(output)) >= SENDERS * RECORDS)
+    wait_until(lambda: len(written(output)) >= SENDERS * RECORDS)
     table.add("NATS: an edge killed, started again", expected, written(output), began)
     found = Counter(written(output))
     assert found - expected == Counter()
@@ -143,7 +134,7 @@ def test_senders_outlive_the_leader_of_a_cluster(
         scripts.append(
             Script(tmp_path, f"edge-{name}", *flags, "--forward", url, "--ready-file", str(ready))
         )
-        assert wait_until(ready.exists, CLUSTER_DEADLINE)
+        wait_until(ready.exists, seconds=CLUSTER_DEADLINE)
         ports.append(ready.read_text().strip().rpartition(":")[2])
     fleet = [
         BatchUDPHandler(
@@ -158,7 +149,7 @@ def test_senders_outlive_the_leader_of_a_cluster(
         leaders.extend(server for server in nats_cluster if server.is_leader_of("FLEET"))
         return bool(leaders)
 
-    assert wait_until(has_leader, CLUSTER_DEADLINE)
+    wait_until(has_leader, seconds=CLUSTER_DEADLINE)
     leaders[0].kill()
     _log(fleet, range(records // 3, records))
     assert all(handler.flush(CLUSTER_DEADLINE) for handler in fleet)
@@ -168,7 +159,7 @@ def test_senders_outlive_the_leader_of_a_cluster(
 
     outlet = ("--output", str(output), "--pattern", "%(message)s")
     scripts.append(Script(tmp_path, "consumer", "--from", url, *outlet))
-    assert wait_until(lambda: len(written(output)) >= senders * records, CLUSTER_DEADLINE)
+    wait_until(lambda: len(written(output)) >= senders * records, seconds=CLUSTER_DEADLINE)
     assert scripts[2].end()[0] == 0
     expected = Counter(f"{s} {n}" for s in range(senders) for n in range(records))
     table.add("NATS: 8 senders, 2 edges, 3 nodes, leader killed", expected, written(output), began)
@@ -249,13 +240,13 @@ def test_killed_consumer_leaves_its_batches_to_the_next(
             handler.handle(logging.makeLogRecord({"msg": str(number), "levelno": 20}))
             if number % batch_size == batch_size - 1:
                 assert handler.flush(DEADLINE)
-    assert wait_until(lambda: len(written(first)) == records // 3)
+    wait_until(lambda: len(written(first)) == records // 3)
     scripts[0].kill()
 
     flags = ("--from", url, "--output", str(second), "--pattern", "%(message)s")
     scripts.append(Script(tmp_path, "next", *flags))
     expected = Counter(map(str, range(records)))
-    assert wait_until(lambda: not expected - Counter(written(first) + written(second)))
+    wait_until(lambda: not expected - Counter(written(first) + written(second)))
     code, text = scripts[1].end()
 
     table.add("NATS: a consumer killed", expected, written(first) + written(second), began)

@@ -19,24 +19,15 @@ from batchudp_handler.engines.message import MESSAGE_ID, message_from_batch
 from batchudp_handler.engines.source import NatsSource
 from batchudp_handler.engines.target import RETRY_HORIZON, NatsTarget
 from batchudp_handler.receiver.diagnostics import Diagnostics
+from tests.support import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from tests.engines.conftest import NatsServer
     from tests.table import Table
 
 DEADLINE = 60.0
-
-
-def wait_until(condition: Callable[[], bool], timeout: float = DEADLINE) -> bool:
-    """Wait until it holds; False if it does not in time."""
-    end = time.monotonic() + timeout
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 def a_batch(seq: int, *, stream: int | None = 1) -> BatchReceived:
@@ -92,10 +83,10 @@ def test_every_batch_comes_out_once(nats_server: NatsServer, table: Table) -> No
     batches = [a_batch(seq) for seq in range(500)]
     edges[0].forwarder.put(batches)
     edges[1].forwarder.put(batches[::-1])
-    assert all(wait_until(lambda edge=edge: len(edge.confirmed) == 500) for edge in edges)  # type: ignore[misc]
+    wait_until(lambda: all(len(edge.confirmed) == 500 for edge in edges))
 
     consumer = Consumer(target)
-    assert wait_until(lambda: len(consumer.got) >= 500)
+    wait_until(lambda: len(consumer.got) >= 500)
     assert consumer.source.stop(DEADLINE)
 
     case = "NATS: two edges publish the same batches"
@@ -113,7 +104,7 @@ def test_baseline_batches_are_never_taken_for_copies(nats_server: NatsServer) ->
     batch = BatchReceived(None, 0, 0, 0, b'[{"message":"a"},{"message":"b"}]', "x", 0, 1.0)
     edge.forwarder.put([batch, batch])
 
-    assert wait_until(lambda: edge.confirmed[0] == 4)
+    wait_until(lambda: edge.confirmed[0] == 4)
     assert edge.forwarder.duplicates == 0
     assert edge.forwarder.finish(DEADLINE)
 
@@ -123,15 +114,15 @@ def test_nothing_is_confirmed_while_the_engine_is_away(nats_server: NatsServer) 
     target = NatsTarget.from_url(nats_server.url)
     edge = Edge(target)
     edge.forwarder.put([a_batch(0)])
-    assert wait_until(lambda: edge.confirmed[0] == 1)
+    wait_until(lambda: edge.confirmed[0] == 1)
 
     nats_server.kill()
     edge.forwarder.put([a_batch(seq) for seq in range(1, 50)])
-    assert wait_until(lambda: not edge.forwarder.is_healthy)
+    wait_until(lambda: not edge.forwarder.is_healthy)
     assert len(edge.confirmed) == 1
 
     nats_server.start()
-    assert wait_until(lambda: len(edge.confirmed) == 50)
+    wait_until(lambda: len(edge.confirmed) == 50)
     assert edge.forwarder.is_healthy
     assert set(edge.confirmed.values()) == {1}
     assert edge.forwarder.finish(DEADLINE)
@@ -144,14 +135,14 @@ def test_edge_starts_before_the_engine(nats_server: NatsServer) -> None:
     edge.forwarder.put([a_batch(0)])
     nats_server.start()
 
-    assert wait_until(lambda: edge.confirmed[0] == 1)
+    wait_until(lambda: edge.confirmed[0] == 1)
     assert edge.forwarder.finish(DEADLINE)
 
 
 def test_finish_is_bounded_without_an_engine(nats_server: NatsServer) -> None:
     """An edge whose engine is gone ends in time and leaves its batches unconfirmed."""
     edge = Edge(NatsTarget.from_url(nats_server.url))
-    assert wait_until(lambda: edge.forwarder.is_healthy)
+    wait_until(lambda: edge.forwarder.is_healthy)
     nats_server.kill()
     edge.forwarder.put([a_batch(0)])
     start = time.monotonic()
@@ -167,7 +158,7 @@ def test_batch_too_large_for_the_engine_is_rejected(nats_server: NatsServer) -> 
     batch = BatchReceived(1, 0, 5, 0, b" " * 1_100_000, "x", 0, 1.0)
     edge.forwarder.put([batch])
 
-    assert wait_until(lambda: edge.rejected["engine_refused"] == 5)
+    wait_until(lambda: edge.rejected["engine_refused"] == 5)
     assert edge.forwarder.finish(DEADLINE)
 
 
@@ -179,22 +170,22 @@ def test_a_consumer_that_ends_leaves_its_batches_to_the_next(
     target = NatsTarget.from_url(nats_server.url)
     edge = Edge(target)
     edge.forwarder.put([a_batch(seq) for seq in range(100)])
-    assert wait_until(lambda: len(edge.confirmed) == 100)
+    wait_until(lambda: len(edge.confirmed) == 100)
 
     taken: list[BatchReceived] = []
     stuck = NatsSource(target, taken.extend)
     stuck.start()
-    assert wait_until(lambda: bool(taken))
+    wait_until(lambda: bool(taken))
     for batch in taken[:10]:
         stuck.on_handled(batch, 1, {})
-    assert wait_until(lambda: len(taken) == 100)
-    assert wait_until(lambda: _unconfirmed(stuck) == 90)
+    wait_until(lambda: len(taken) == 100)
+    wait_until(lambda: _unconfirmed(stuck) == 90)
     stuck._runner.call(lambda: [task.cancel() for task in _tasks(stuck)])  # no farewell
     stuck._runner.thread.join(DEADLINE)
 
     consumer = Consumer(target)
     handled = {(1, batch.seq) for batch in taken[:10]}
-    assert wait_until(lambda: handled | set(consumer.got) == {(1, seq) for seq in range(100)})
+    wait_until(lambda: handled | set(consumer.got) == {(1, seq) for seq in range(100)})
     assert consumer.source.stop(DEADLINE)
     assert not handled & set(consumer.got)
     assert consumer.source.redelivered == 90
@@ -207,13 +198,13 @@ def test_what_an_engine_keeps_twice_is_counted_and_left_out(nats_server: NatsSer
     target = NatsTarget.from_url(nats_server.url)
     edge, consumer = Edge(target), Consumer(target)
     edge.forwarder.put([a_batch(1)])
-    assert wait_until(lambda: len(consumer.got) == 1)
+    wait_until(lambda: len(consumer.got) == 1)
     headers, body = message_from_batch(a_batch(1), records=1, address="x")
     headers.pop(MESSAGE_ID)  # as if the engine had forgotten it
     publish = edge.forwarder._connection.stream.publish(target.subject, body, headers=headers)
     asyncio.run_coroutine_threadsafe(publish, edge.forwarder._runner.loop).result(DEADLINE)
     edge.forwarder.put([a_batch(2)])
-    assert wait_until(lambda: len(consumer.got) == 2)
+    wait_until(lambda: len(consumer.got) == 2)
     assert consumer.source.stop(DEADLINE)
     assert consumer.got == [(1, 1), (1, 2)]
     assert (consumer.source.delivered, consumer.source.duplicates) == (2, 1)
@@ -240,7 +231,7 @@ def test_cluster_survives_its_leader(nats_cluster: list[NatsServer], table: Tabl
     urls = ",".join(server.url.removeprefix("nats://") for server in nats_cluster)
     target = NatsTarget.from_url(f"nats://{urls}/FLEET?replicas=3&subject=fleet.batches")
     edges = [Edge(target), Edge(target)]
-    assert all(wait_until(lambda edge=edge: edge.forwarder.is_healthy) for edge in edges)  # type: ignore[misc]
+    wait_until(lambda: all(edge.forwarder.is_healthy for edge in edges))
     batches = [
         a_batch(seq, stream=stream + 1)
         for seq in range(total // senders)
@@ -254,13 +245,13 @@ def test_cluster_survives_its_leader(nats_cluster: list[NatsServer], table: Tabl
         leaders.extend(server for server in nats_cluster if server.is_leader_of("FLEET"))
         return bool(leaders)
 
-    assert wait_until(has_leader)
+    wait_until(has_leader)
     leaders[0].kill()
     _put_in_turn(edges, batches[third:])
-    assert wait_until(lambda: sum(edge.confirmed.total() for edge in edges) == total, 120)
+    wait_until(lambda: sum(edge.confirmed.total() for edge in edges) == total, seconds=120)
 
     consumer = Consumer(target)
-    assert wait_until(lambda: len(consumer.got) >= total, 120)
+    wait_until(lambda: len(consumer.got) >= total, seconds=120)
     assert consumer.source.stop(DEADLINE)
 
     expected = Counter((batch.stream_id, batch.seq) for batch in batches)
@@ -283,7 +274,7 @@ def test_window_of_a_new_stream_covers_the_retries(nats_server: NatsServer) -> N
     """A stream made on request remembers ids for as long as a sender may repeat them."""
     edge = Edge(NatsTarget.from_url(nats_server.url))
 
-    assert wait_until(lambda: edge.forwarder.duplicate_window is not None)
+    wait_until(lambda: edge.forwarder.duplicate_window is not None)
     assert edge.forwarder.duplicate_window == RETRY_HORIZON
     assert edge.forwarder.finish(DEADLINE)
 

@@ -5,28 +5,20 @@ from __future__ import annotations
 import json
 import subprocess
 import threading
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from batchudp_handler.control.client import NobodyAnswers, ask, follow
 from tests.cli.test_receive import COMMAND, Running, environment, run
+from tests.support import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from tests.engines.conftest import NatsServer
 
 TIME_LIMIT = 60.0
-
-
-def wait_until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + TIME_LIMIT
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.05)
 
 
 def is_healthy(place: str) -> bool:

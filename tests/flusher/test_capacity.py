@@ -13,9 +13,10 @@ import pytest
 
 from batchudp_handler import BatchUDPHandler, BatchUDPReceiver
 from batchudp_handler.testing.faultproxy import FaultProxy, Faults
+from tests.support import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from batchudp_handler.core.send.stats import SenderStats
 
@@ -54,13 +55,6 @@ def receiving(far: Far, request: pytest.FixtureRequest, port: int = 0) -> BatchU
 def log(handler: BatchUDPHandler, first: int, last: int) -> None:
     for number in range(first, last):
         handler.handle(logging.LogRecord("n", 20, "f.py", 1, WORDS, (number,), None))
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "not in time"
-        time.sleep(0.005)
 
 
 def identity(stats: SenderStats) -> None:

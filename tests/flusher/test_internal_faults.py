@@ -12,13 +12,14 @@ import pytest
 from batchudp_handler import BatchUDPHandler
 from batchudp_handler.flusher import faults
 from batchudp_handler.flusher.faults import Faults, SpinningError
-from batchudp_handler.testing.collector import DatagramCollector
+from tests.support import balance, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
-    from batchudp_handler.core.send.stats import SenderStats
+    from batchudp_handler.testing.collector import DatagramCollector
+
 
 SEAMS = [
     *(f"transport.{name}" for name in ("open", "send", "receive", "wait", "path_datagram_size")),
@@ -37,12 +38,6 @@ SEAMS = [
 CAN_COST_A_BATCH = {"sender.send_batch", "sender.note_dropped", "_wall"}
 CAN_COST_A_BATCH |= {"batch_size.add", "sender.datagram_to_send"}
 """Where records are between two owners when it happens."""
-
-
-@pytest.fixture
-def collector() -> Iterator[DatagramCollector]:
-    with DatagramCollector() as made:
-        yield made
 
 
 @pytest.fixture(autouse=True)
@@ -87,26 +82,6 @@ class Fault:
 
 def record(text: str) -> logging.LogRecord:
     return logging.LogRecord("near", logging.INFO, "p.py", 1, text, (), None)
-
-
-def balance(stats: SenderStats) -> int:
-    return (
-        stats.sent
-        + stats.confirmed
-        + stats.rejected_by_receiver
-        + stats.unconfirmed
-        + stats.waiting
-        + stats.retained
-        + stats.spooled
-        + sum(stats.dropped.values())
-    )
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 30.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.002)
 
 
 def make(collector: DatagramCollector, **settings: Any) -> BatchUDPHandler:

@@ -24,11 +24,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from batchudp_handler import BatchUDPHandler, BatchUDPReceiver
+from tests.support import balance, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from batchudp_handler.core.send.stats import SenderStats
 
 DEADLINE = 90.0
 
@@ -132,26 +132,12 @@ def run(text: str, port: int, spool: Path, code: int = 0) -> subprocess.Complete
     return ended
 
 
-def wait_until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.01)
-
-
 def numbers(first: int, last: int) -> set[str]:
     return {f"n {number}" for number in range(first, last)}
 
 
 def segments(spool: Path) -> list[Path]:
     return list(spool.glob("*/*.seg"))
-
-
-def balance(stats: SenderStats) -> int:
-    """The right side of identity S."""
-    settled = stats.sent + stats.confirmed + stats.rejected_by_receiver + stats.unconfirmed
-    waiting = stats.waiting + stats.retained + stats.spooled
-    return settled + waiting + sum(stats.dropped.values())
 
 
 def make(port: int, spool: Path, **settings: object) -> BatchUDPHandler:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import socket
 import statistics
@@ -18,52 +17,23 @@ from batchudp_handler import BatchUDPHandler
 from batchudp_handler.flusher.note import LossNote
 from batchudp_handler.flusher.requests import ROOM_CHECK, Request, WaitingRoom
 from batchudp_handler.testing.collector import DatagramCollector
+from tests.support import balance, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    import logging
+    from collections.abc import Callable
     from pathlib import Path
     from types import FrameType
 
-    from batchudp_handler.core.send.stats import SenderStats
     from batchudp_handler.flusher.pump import Pump
 
 LONGEST_CALL = 0.25
 """Seconds: far less than any wait for a network, far more than a busy machine's hiccups."""
 
 
-@pytest.fixture
-def collector() -> Iterator[DatagramCollector]:
-    with DatagramCollector() as made:
-        yield made
-
-
-@pytest.fixture
-def logger(request: pytest.FixtureRequest) -> Iterator[logging.Logger]:
-    """A logger of this test alone, whose handlers are closed at the end."""
-    made = logging.getLogger(f"flusher.{request.node.name}")
-    made.setLevel(logging.DEBUG)
-    made.propagate = False
-    yield made
-    for handler in made.handlers[:]:
-        made.removeHandler(handler)
-        handler.close()
-
-
 def pump_of(handler: BatchUDPHandler) -> Pump:
     """The handler's pump, made if it was not yet."""
     return handler._flusher._get_pump()
-
-
-def balance(stats: SenderStats) -> int:
-    """The right side of identity S, for one-way delivery."""
-    return stats.sent + stats.waiting + stats.retained + sum(stats.dropped.values())
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.002)
 
 
 def log_timed(logger: logging.Logger, number: int, pause: float = 0.001) -> float:

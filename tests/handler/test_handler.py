@@ -23,20 +23,14 @@ import pytest
 from batchudp_handler import BatchUDPHandler, HandlerConfig
 from batchudp_handler.core.records.snapshot import completed
 from batchudp_handler.testing.collector import DatagramCollector
+from tests.support import balance, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from batchudp_handler.core.send.stats import SenderStats
 
 NEVER = 1_000_000
-
-
-@pytest.fixture
-def collector() -> Iterator[DatagramCollector]:
-    with DatagramCollector() as made:
-        yield made
 
 
 @pytest.fixture
@@ -52,37 +46,6 @@ def make(collector: DatagramCollector) -> Iterator[Callable[..., BatchUDPHandler
     yield make_handler
     for handler in made:
         handler.close()
-
-
-@pytest.fixture
-def logger(request: pytest.FixtureRequest) -> Iterator[logging.Logger]:
-    """A logger of this test alone."""
-    made = logging.getLogger(f"test.{request.node.name}")
-    made.setLevel(logging.DEBUG)
-    made.propagate = False
-    yield made
-    made.handlers.clear()
-
-
-def balance(stats: SenderStats) -> int:
-    """The right side of identity S."""
-    return (
-        stats.sent
-        + stats.confirmed
-        + stats.rejected_by_receiver
-        + stats.unconfirmed
-        + stats.waiting
-        + stats.retained
-        + stats.spooled
-        + sum(stats.dropped.values())
-    )
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.002)
 
 
 # --- the way of a record -----------------------------------------------------------------------

@@ -76,12 +76,6 @@ class Ended:
 
 
 @pytest.fixture
-def collector() -> Iterator[DatagramCollector]:
-    with DatagramCollector() as made:
-        yield made
-
-
-@pytest.fixture
 def start(
     collector: DatagramCollector, tmp_path: Path
 ) -> Iterator[Callable[..., subprocess.Popen[str]]]:

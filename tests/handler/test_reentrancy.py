@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from batchudp_handler.testing.collector import DatagramCollector
 from tests.table import Row
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
+    from batchudp_handler.testing.collector import DatagramCollector
     from tests.table import Table
 
 PREAMBLE = """\
@@ -59,12 +59,6 @@ SETTINGS: dict[str, dict[str, object]] = {
     # short: each signal that comes while one is held nests deeper
     "block": {"capacity": 50, "overflow": "block", "overflow_timeout": 0.002},
 }
-
-
-@pytest.fixture
-def collector() -> Iterator[DatagramCollector]:
-    with DatagramCollector() as made:
-        yield made
 
 
 @pytest.fixture

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from batchudp_handler import BatchUDPHandler
-from batchudp_handler.testing.collector import DatagramCollector
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from batchudp_handler.testing.collector import DatagramCollector
 
 PATIENCE = 90.0
 """Seconds for a program that ends at once, on a machine with other things to do."""
@@ -60,12 +61,6 @@ def wait():
 
 def ten(name: str = "n") -> set[str]:
     return {f"{name} {number}" for number in range(10)}
-
-
-@pytest.fixture
-def collector() -> Iterator[DatagramCollector]:
-    with DatagramCollector() as made:
-        yield made
 
 
 @pytest.fixture

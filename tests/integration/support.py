@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support import wait_until
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from batchudp_handler.testing.log_receiver import LogReceiver
 
@@ -115,16 +117,6 @@ class Shop:
         wait_until(lambda: len({each.args for each in self.orders()}) >= count)
 
 
-def wait_until(condition: Callable[[], object], patience: float = PATIENCE) -> bool:
-    """Poll; whether the condition became true in time."""
-    deadline = time.monotonic() + patience
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
-
-
 def free_port() -> int:
     """A port of 127.0.0.1 on which nobody listens."""
     with socket.socket() as sock:
@@ -141,7 +133,7 @@ def wait_for_server(port: int, process: subprocess.Popen[bytes]) -> None:
             return True
         return False
 
-    assert wait_until(answers), "the server does not answer"
+    wait_until(answers, "an answer of the server", PATIENCE)
 
 
 def wait_for_idle_workers(port: int) -> None:
@@ -155,7 +147,7 @@ def wait_for_idle_workers(port: int) -> None:
             answer = json.loads(b"".join(iter(lambda: sock.recv(65_536), b"")))
         return all(each["apps"] and each["status"] == "idle" for each in answer["workers"])
 
-    assert wait_until(are_idle)
+    wait_until(are_idle)
 
 
 def visit(port: int, orders: Sequence[int] = range(ORDERS)) -> None:

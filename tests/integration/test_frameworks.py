@@ -23,8 +23,8 @@ from tests.integration.support import (
     visit,
     wait_for_idle_workers,
     wait_for_server,
-    wait_until,
 )
+from tests.support import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +37,7 @@ def serve(
     """Run a web server, send the customers, and stop it."""
     with shop.running(command) as process:
         wait_for_server(port, process)
-        assert wait_until(is_ready)
+        wait_until(is_ready)
         visit(port)
 
 
@@ -193,10 +193,10 @@ def test_uwsgi(
         wait_for_server(port, process)
         visit(port, [0])
         if threads:
-            assert wait_until(example.orders), "nothing is sent while the workers are idle"
+            wait_until(example.orders, "sending while the workers are idle")
         visit(port, range(1, ORDERS))
         # without threads every call sends: most are here before the end
-        assert wait_until(lambda: len(example.orders()) > ORDERS // 2)
+        wait_until(lambda: len(example.orders()) > ORDERS // 2)
         # uWSGI skips the exit hooks of a worker that is busy, or not yet ready, when it is told
         # to stop
         wait_for_idle_workers(stats_port)
@@ -282,12 +282,12 @@ def test_gunicorn_reload(
     command = [require("gunicorn"), "--config", "gunicorn_conf.py"]
     with example.running([*command, "--bind", f"127.0.0.1:{port}", "app"]) as process:
         wait_for_server(port, process)
-        assert wait_until(lambda: example.count("worker %d begins") == 4)
+        wait_until(lambda: example.count("worker %d begins") == 4)
         visit(port, range(ORDERS // 2))
         process.send_signal(signal.SIGHUP)
         visit(port, range(ORDERS // 2, ORDERS))
         ends = "worker %d ends"
-        assert wait_until(lambda: example.count(ends) >= 4)
-        assert wait_until(lambda: example.count("worker %d begins") == 8)
+        wait_until(lambda: example.count(ends) >= 4)
+        wait_until(lambda: example.count("worker %d begins") == 8)
 
     settle(example, "gunicorn, sync, SIGHUP", range(ORDERS), example.orders())

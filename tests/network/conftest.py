@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import socket
 from typing import TYPE_CHECKING
@@ -13,21 +12,10 @@ import pytest
 from tests.network.support import Calls, Far, Names, Network, inside
 
 if TYPE_CHECKING:
+    import logging
     from collections.abc import Callable, Iterator
 
     from tests.table import Row, Table
-
-
-@pytest.fixture
-def logger(request: pytest.FixtureRequest) -> Iterator[logging.Logger]:
-    """A logger of this test alone, whose handlers are closed at the end."""
-    made = logging.getLogger(f"network.{request.node.name}")
-    made.setLevel(logging.DEBUG)
-    made.propagate = False
-    yield made
-    for handler in made.handlers[:]:
-        made.removeHandler(handler)
-        handler.close()
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Self
 
 from batchudp_handler import BatchUDPReceiver
+from tests.support import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from batchudp_handler.core.send.stats import SenderStats
 
 LONGEST_CALL = 0.05
 """Seconds that no log call may take, whatever the network does."""
@@ -32,28 +32,6 @@ PATIENCE = 80.0
 CLONE_NEWNET = 0x40000000
 
 _numbers = itertools.count()
-
-
-def wait_until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
-    """Poll until it is true."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.002)
-
-
-def balance(stats: SenderStats) -> int:
-    """The right side of identity S."""
-    known = stats.sent + stats.confirmed + stats.rejected_by_receiver + stats.unconfirmed
-    return known + stats.waiting + stats.retained + stats.spooled + sum(stats.dropped.values())
-
-
-def free_port() -> int:
-    """A port of the loopback on which nobody listens."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-    return port
 
 
 class Calls:

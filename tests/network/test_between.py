@@ -10,16 +10,13 @@ import socket
 import threading
 import time
 from contextlib import closing
-from typing import TYPE_CHECKING
 
 import pytest
 
 from batchudp_handler import BatchUDPHandler, BatchUDPReceiver
 from batchudp_handler.testing.faultproxy import FaultProxy, Faults, Scenario
 from batchudp_handler.testing.log_receiver import LogReceiver
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from tests.support import wait_until
 
 PATIENCE = 60.0
 RECORDS = 200
@@ -147,10 +144,3 @@ def test_two_receivers_behind_a_balancer_one_way(
             log.info("record %d", number)
             handler.flush()
         wait_until(lambda: len(warnings(caplog)) >= 2)
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)

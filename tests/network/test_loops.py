@@ -11,7 +11,7 @@ import pytest
 
 from batchudp_handler import BatchUDPHandler, BatchUDPReceiver
 from batchudp_handler.receiver.diagnostics import SUMMARIES_AT_ONCE
-from tests.network.support import balance, wait_until
+from tests.support import balance, wait_until
 from tests.table import Row
 
 if TYPE_CHECKING:

@@ -13,16 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from batchudp_handler import BatchUDPHandler
-from tests.network.support import (
-    LONGEST_CALL,
-    PATIENCE,
-    Calls,
-    Far,
-    Names,
-    balance,
-    free_port,
-    wait_until,
-)
+from tests.network.support import LONGEST_CALL, PATIENCE, Calls, Far, Names
+from tests.support import balance, free_port, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,8 @@ import pytest
 
 from batchudp_handler import BatchUDPHandler
 from batchudp_handler.receiver import receive_socket
-from tests.network.support import PATIENCE, Calls, Far, Names, balance, wait_until
+from tests.network.support import PATIENCE, Calls, Far, Names
+from tests.support import balance, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,8 @@ import pytest
 from batchudp_handler import BatchUDPHandler
 from batchudp_handler.core.send.retry import SendFailure
 from batchudp_handler.transport import SendError, UDPTransport
-from tests.network.support import PATIENCE, Calls, Far, Names, Network, inside, ip, wait_until
+from tests.network.support import PATIENCE, Calls, Far, Names, Network, inside, ip
+from tests.support import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from batchudp_handler import BatchUDPHandler
-from tests.network.support import PATIENCE, Calls, Far, free_port, wait_until
+from tests.network.support import PATIENCE, Calls, Far
+from tests.support import free_port, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

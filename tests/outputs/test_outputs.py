@@ -10,7 +10,6 @@ import select
 import shutil
 import stat
 import threading
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -22,6 +21,7 @@ from batchudp_handler.core.output import outage
 from batchudp_handler.outputs.file import FileTarget
 from batchudp_handler.outputs.output import MOST_BYTES, Counters, Output, Target
 from batchudp_handler.outputs.stream import StreamTarget
+from tests.support import wait_until
 
 if TYPE_CHECKING:
     import pathlib
@@ -97,13 +97,6 @@ class Written:
             self.ends.set()
             thread.join(SECONDS)
         assert results == [None]
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.005)
 
 
 @pytest.fixture

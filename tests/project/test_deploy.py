@@ -13,11 +13,12 @@ import shlex
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from tests.support import free_port, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -137,12 +138,6 @@ def environment_of(service: dict[str, Any], **changes: str) -> dict[str, str]:
     return {**inherited, **service.get("environment", {}), **changes}
 
 
-def free_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @pytest.fixture
 def receiver(compose: dict[str, Any], tmp_path: Path) -> Iterator[tuple[int, Path]]:
     """The receiver's service as a local process: its port, and the file with its output."""
@@ -172,13 +167,6 @@ def is_bound(port: int) -> bool:
         except OSError:
             return True
         return False
-
-
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + TIME_LIMIT
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.02)
 
 
 def test_compose_server_and_client_meet(

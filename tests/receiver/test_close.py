@@ -16,7 +16,8 @@ import pytest
 
 from batchudp_handler import BatchUDPReceiver
 from batchudp_handler.receiver.latch import Latch
-from tests.receiver.test_receiver import Collector, connected, entry, wait_until
+from tests.receiver.test_receiver import Collector, connected, entry
+from tests.support import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -22,7 +22,8 @@ from batchudp_handler import BatchUDPReceiver
 from batchudp_handler.receiver.guard import Guard
 from batchudp_handler.receiver.handler_errors import HandlerErrors, configured_handlers
 from tests.cli.test_receive import Running
-from tests.receiver.test_receiver import Collector, connected, entry, wait_until
+from tests.receiver.test_receiver import Collector, connected, entry
+from tests.support import wait_until
 
 if TYPE_CHECKING:
     import pathlib

@@ -30,10 +30,11 @@ from batchudp_handler.receiver import BatchUDPReceiver, receive_socket
 from batchudp_handler.receiver.diagnostics import Diagnostics
 from batchudp_handler.receiver.receive_socket import ReceiveSocket, address_text
 from batchudp_handler.receiver.reemit import Reemitter, nearest_logger
+from tests.support import wait_until
 
 if TYPE_CHECKING:
     import pathlib
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from batchudp_handler.core.receive.events import Address, BatchReceived
 
@@ -73,13 +74,6 @@ def own_loggers() -> Iterator[None]:
     yield
     manager.loggerDict.clear()
     manager.loggerDict.update(before)
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.002)
 
 
 @contextmanager

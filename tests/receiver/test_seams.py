@@ -30,7 +30,8 @@ from batchudp_handler.receiver import BatchUDPReceiver
 from batchudp_handler.receiver.guard import Guard, Loop, Seam, error_text, run_loop
 from batchudp_handler.receiver.reemit import DIAGNOSTICS, Reemitter
 from batchudp_handler.receiver.worker import ReceiveWorker
-from tests.receiver.test_receiver import Collector, connected, entry, wait_until
+from tests.receiver.test_receiver import Collector, connected, entry
+from tests.support import wait_until
 from tests.test_layering import ROOT, functions, modules
 
 if TYPE_CHECKING:

@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 import logging
-import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 import pytest
 
 from batchudp_handler import BatchUDPHandler, BatchUDPReceiver
 from batchudp_handler.core.receive.admission import source_of
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from tests.support import wait_until
 
 SENDERS = 240
 PLACES = 24
 AT_A_TIME = 8
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
-    """Wait for it, and fail when it does not come."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("delivery", ["one_way", "acknowledged"])

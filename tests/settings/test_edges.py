@@ -23,9 +23,10 @@ from batchudp_handler.cli.sources import Pace, generate_samples
 from batchudp_handler.config import HandlerConfig, ReceiverConfig
 from batchudp_handler.handler import FIXED
 from batchudp_handler.settings import settings_of
+from tests.support import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from batchudp_handler.core.receive.stats import ReceiverStats
@@ -221,13 +222,6 @@ def test_the_receiving_script_works_at_the_edge(
             process.terminate()
         said, _ = process.communicate(timeout=LONG_ENOUGH)
     assert process.returncode == 0, said
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + LONG_ENOUGH
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 @pytest.mark.parametrize("rate", [0.001, 1.0, 1e9])

@@ -9,7 +9,6 @@ import stat
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from batchudp_handler import BatchUDPReceiver
 from batchudp_handler.core.wire.spool_frame import is_own_beginning
 from batchudp_handler.spool import SpoolDirectory
 from tests.spool.test_spool import NAME, STREAM, die, fill, run_python, seal
+from tests.support import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -305,13 +305,6 @@ def leave_orphans(spool: Path, number: int) -> None:
 def start_heir(port: int, spool: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-c", textwrap.dedent(HEIR), str(port), str(spool)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + 90
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.01)
 
 
 def test_many_orphans_are_sent_with_few_descriptors(tmp_path: Path, kept: Kept) -> None:

@@ -21,6 +21,7 @@ from batchudp_handler.core.send.retry import SendFailure
 from batchudp_handler.transport import SendError, UDPTransport, Wakeup, look_up
 from batchudp_handler.transport.owned import OwnedSocket
 from batchudp_handler.transport.resolver import Resolver
+from tests.support import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,13 +35,6 @@ def run_in_thread(function: Callable[[], None]) -> None:
 def make_transport(host: str, port: int = 9999, **options: object) -> UDPTransport:
     settings = {"fit_path": True, "resolve_interval": None, "run_aside": run_in_thread}
     return UDPTransport(host, port, **{**settings, **options})  # type: ignore[arg-type]  # a table of options
-
-
-def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.002)
 
 
 def open_soon(transport: UDPTransport) -> None:
