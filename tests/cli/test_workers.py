@@ -160,8 +160,10 @@ def test_counters_are_added_and_the_end_drains(tmp_path: pathlib.Path) -> None:
         so_far, ended = (json.loads(x) for x in receiver.stderr.splitlines() if x.startswith("{"))
     assert so_far["delivered"] == ended["delivered"] == 800
     assert ended["streams_seen"] == 16
-    assert ended["lost"] == ended["missing"] == ended["duplicates"] == 0
-    assert sum(numbers_of(receiver.stdout).values()) == 800
+    # a worker that takes its time is sent a batch again, which it recognises: no line is twice
+    assert ended["lost"] == ended["missing"] == 0
+    found = numbers_of(receiver.stdout)
+    assert len(found) == sum(found.values()) == 800
 
 
 def test_workers_say_what_they_refuse(tmp_path: pathlib.Path) -> None:
