@@ -232,16 +232,16 @@ class _SenderStory:
             self.machine.on_spool_dropped(first, first + self.feed.below(4))
 
     def resize(self) -> None:
-        self.machine.set_max_datagram_size(self.feed.pick((200, 128, 1432, 65_507, 0)), self.now)
+        self.machine.set_max_datagram_size(self.feed.pick((200, 128, 1432, 65_507, 0)))
 
     def close(self) -> None:
         kind = self.feed.below(8)
         if kind == 0:
-            self.machine.close(self.now)
+            self.machine.close()
         elif kind == 1:
-            self.machine.give_up(self.now)
+            self.machine.give_up()
         else:
-            self.machine.on_new_socket(self.now)
+            self.machine.on_new_socket()
 
     def check(self) -> None:
         """Identity S."""
@@ -254,7 +254,7 @@ class _SenderStory:
 
     def finish(self) -> None:
         """Giving up settles everything."""
-        self.machine.give_up(self.now)
+        self.machine.give_up()
         self.check()
         assert self.machine.is_closed
 

@@ -97,7 +97,7 @@ class Node:
             self.sender.send_batch(snapshots, now, wall_time(self._case, self.index, now))
         if self._logged == self._case.records and not self._waiting and not self._is_closing:
             self._is_closing = True
-            self.sender.close(now)
+            self.sender.close()
 
     def _log_portion(self, now: float) -> None:
         left = self._case.records - self._logged
@@ -143,7 +143,7 @@ class Node:
             self._opened_at = now
             self._sockets += 1
             self._has_error = False
-            self.sender.on_new_socket(now)
+            self.sender.on_new_socket()
 
     def receive(self, data: bytes, address: Address, now: float) -> None:
         """An answer enters the network."""

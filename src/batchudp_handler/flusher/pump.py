@@ -155,7 +155,7 @@ class Pump:
             self._owed -= len(batch)
         self._owed = 0
         for sender in self._senders:
-            sender.give_up(now)
+            sender.give_up()
         self._on_step(self)
 
     def count_dropped(self, cause: str, records: int) -> None:
@@ -243,10 +243,10 @@ class Pump:
 
     def _say_goodbye(self, now: float) -> None:
         if self._is_open:
-            self.sender.close(now)
+            self.sender.close()
             self._transmit(now)
         else:
-            self.sender.give_up(now)  # nothing is left, and nobody can be told
+            self.sender.give_up()  # nothing is left, and nobody can be told
 
     def _begin_due_flush(self, now: float) -> None:
         if self._owed or self._is_held:
@@ -377,13 +377,13 @@ class Pump:
         if self.transport.reconnects != self._reconnects:
             self._reconnects = self.transport.reconnects
             for sender in self._senders:
-                sender.on_new_socket(now)
+                sender.on_new_socket()
         if self._fit_path:
             size = self.transport.path_datagram_size() or UNKNOWN_PATH_SIZE
             if size != self._path_size:
                 self._path_size = size
                 for sender in self._senders:
-                    sender.set_max_datagram_size(size, now)
+                    sender.set_max_datagram_size(size)
 
     # --- between turns -------------------------------------------------------------------------
 

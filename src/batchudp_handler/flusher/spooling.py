@@ -238,7 +238,7 @@ class Spooling:
         spool.take_lost()  # what could not be read now is unknown to the machine
         known = sender.spooled_records + sum(sender.counters.dropped.values())
         self._drop("spool_corrupt", records - known)
-        sender.close(now)  # it says goodbye when all is confirmed
+        sender.close()  # it says goodbye when all is confirmed
         self._adopted.append(StoredStream(sender, spool))
 
     def _drop(self, cause: str, records: int) -> None:

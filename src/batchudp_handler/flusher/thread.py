@@ -327,7 +327,7 @@ class Flusher:
                 request.wait(CHANGE_PATIENCE)
         elif self._owner.acquire(timeout=CHANGE_PATIENCE):
             try:
-                self._apply_changes(self._clock())
+                self._apply_changes()
             finally:
                 self._owner.release()
         return request.is_granted
@@ -414,7 +414,7 @@ class Flusher:
 
     def _turn(self, pump: Pump) -> None:
         now = self._clock()
-        self._apply_changes(now)
+        self._apply_changes()
         self._begin_requests(pump, now)
         pump.turn(now)
         self._finish_requests(pump, self._clock())
@@ -487,7 +487,7 @@ class Flusher:
         if self.is_closed:
             self._send_late()  # what came while the last owner was leaving
 
-    def _apply_changes(self, now: float) -> None:
+    def _apply_changes(self) -> None:
         while self._changes:
             settings, request = self._changes.popleft()
             old, self.settings = self.settings, settings
@@ -499,15 +499,13 @@ class Flusher:
                 protect_level=settings.protect_level,
             )
             if self._pump is not None:
-                self._change_pump(self._pump, old, settings, now)
+                self._change_pump(self._pump, old, settings)
             request.finish(is_granted=True)
 
-    def _change_pump(
-        self, pump: Pump, old: FlusherSettings, new: FlusherSettings, now: float
-    ) -> None:
+    def _change_pump(self, pump: Pump, old: FlusherSettings, new: FlusherSettings) -> None:
         pump.schedule.configure(new.batch_size, new.flush_interval, new.most_records)
         pump.use_path(fit=new.fit_path)
-        pump.sender.reconfigure(new.sender, now)
+        pump.sender.reconfigure(new.sender)
         if _target(old) != _target(new):
             host, port, fit_path, resolve_interval = _target(new)
             pump.transport.retarget(

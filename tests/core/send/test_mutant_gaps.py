@@ -185,7 +185,7 @@ def test_a_floor_inside_a_group_costs_the_group_and_nothing_else() -> None:
     link.send()
     answer_all(link, 0.1)
     link.sender.reconfigure(
-        SenderSettings(encoder=a_large_record, max_datagram_size=200, acknowledged=True), link.now
+        SenderSettings(encoder=a_large_record, max_datagram_size=200, acknowledged=True)
     )
     link.log(1)
     link.send()
@@ -193,7 +193,7 @@ def test_a_floor_inside_a_group_costs_the_group_and_nothing_else() -> None:
     assert max(link.seqs) >= first + 2
     link.now += 0.1
     link.answer(floor=first + 1)
-    link.sender.set_max_datagram_size(128, link.now)
+    link.sender.set_max_datagram_size(128)
     link.log(1)
     link.wait(1.0)
     assert link.sender.counters.dropped == {"oversize": 1}

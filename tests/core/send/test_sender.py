@@ -160,7 +160,7 @@ def test_what_belongs_to_a_stream_cannot_be_reconfigured() -> None:
     """Delivery, encoding, key and spool are fixed when the stream begins."""
     bench = Bench()
     with pytest.raises(ConfigError, match="cannot change"):
-        bench.sender.reconfigure(SenderSettings(acknowledged=True), 0.0)
+        bench.sender.reconfigure(SenderSettings(acknowledged=True))
 
 
 def test_reconfigure_uses_the_new_size_and_loses_nothing() -> None:
@@ -168,7 +168,7 @@ def test_reconfigure_uses_the_new_size_and_loses_nothing() -> None:
     bench = Bench()
     bench.log(*range(100))
     small = SenderSettings(encoder=encode, max_datagram_size=150)
-    bench.sender.reconfigure(small, 0.0)
+    bench.sender.reconfigure(small)
     sent = bench.send()
     assert max(map(len, sent)) <= 150
     assert records(sent) == list(range(100))
@@ -284,7 +284,7 @@ def test_close_says_goodbye_twice() -> None:
     """Everything is sent, then two SYNCs 50 ms apart, then it is over."""
     bench = Bench()
     bench.log(*range(10))
-    bench.sender.close(0.0)
+    bench.sender.close()
     assert not bench.sender.can_send
     sent = bench.send()
     assert records(sent) == list(range(10))
@@ -298,7 +298,7 @@ def test_close_says_goodbye_twice() -> None:
 def test_close_without_a_record_is_silent() -> None:
     """A sender that never sent anything has nobody to take leave of."""
     bench = Bench()
-    bench.sender.close(0.0)
+    bench.sender.close()
     assert bench.send() == []
     assert bench.sender.is_closed
 
@@ -307,7 +307,7 @@ def test_baseline_datagrams_have_no_header_and_no_sync() -> None:
     """`encoding="json"` sends what any JSON reader takes, and nothing else."""
     bench = Bench(encoding="json", max_datagram_size=1000)
     bench.log(1, 2)
-    bench.sender.close(0.0)
+    bench.sender.close()
     assert bench.send() == [b"[1, 2]"]
     assert bench.sender.is_closed
 
@@ -471,9 +471,9 @@ def test_a_sync_too_big_is_just_a_failure() -> None:
 def test_the_size_of_the_path_never_exceeds_the_setting() -> None:
     """A larger path does not make larger datagrams than were asked for."""
     bench = Bench(max_datagram_size=500)
-    bench.sender.set_max_datagram_size(65_507, 0.0)
+    bench.sender.set_max_datagram_size(65_507)
     assert bench.sender.max_datagram_size == 500
-    bench.sender.set_max_datagram_size(300, 0.0)
+    bench.sender.set_max_datagram_size(300)
     assert bench.sender.max_datagram_size == 300
 
 
@@ -485,8 +485,8 @@ def test_give_up_counts_what_was_not_sent() -> None:
         bench.sender.datagram_to_send(0.0)
         bench.sender.on_datagram_sent(0.0)
     bench.sender.datagram_to_send(0.0)
-    bench.sender.close(0.0)
-    bench.sender.give_up(0.0)
+    bench.sender.close()
+    bench.sender.give_up()
     sent = bench.sender.counters.sent
     assert 0 < sent < 500
     assert bench.dropped == {"closed": 500 - sent}
@@ -514,7 +514,7 @@ def test_another_socket_clears_the_backoff() -> None:
         assert at is not None
         bench.now = at
     assert bench.sender.wants_new_socket
-    bench.sender.on_new_socket(bench.now)
+    bench.sender.on_new_socket()
     assert not bench.sender.wants_new_socket
     assert records(bench.send()) == [1]
 
@@ -873,7 +873,7 @@ def test_no_way_to_the_receiver_leads_away_too() -> None:
         bench.now += 1.0
     assert bench.sender.is_away
     assert bench.sender.wants_new_socket
-    bench.sender.on_new_socket(bench.now)
+    bench.sender.on_new_socket()
     assert not bench.sender.wants_new_socket
     assert len(syncs(bench.until(bench.now + 0.1))) == 1
 
@@ -923,7 +923,7 @@ def test_reconfigure_changes_the_bounds_of_a_stream() -> None:
     changed = SenderSettings(
         encoder=encode, max_datagram_size=200, acknowledged=True, max_held_records=2
     )
-    bench.sender.reconfigure(changed, bench.now)
+    bench.sender.reconfigure(changed)
     assert bench.sender.wanted_records == 1
 
 
@@ -987,7 +987,7 @@ def test_close_waits_for_the_floor_and_says_goodbye() -> None:
     bench = acknowledged()
     bench.log(*range(10))
     bench.open()
-    bench.sender.close(bench.now)
+    bench.sender.close()
     count = len(seqs(bench.send()))
     assert not bench.sender.is_closed
     bench.until(bench.now + 0.06)
@@ -1006,7 +1006,7 @@ def test_a_goodbye_without_an_answer_is_repeated_and_then_enough() -> None:
     bench.open()
     bench.send()
     bench.ack(floor=1)
-    bench.sender.close(bench.now)
+    bench.sender.close()
     start = bench.now
     assert len(syncs(bench.until(bench.now + 10.0))) == 3
     assert bench.sender.is_closed
@@ -1020,8 +1020,8 @@ def test_give_up_counts_sealed_records_as_unconfirmed() -> None:
     bench.log(*range(2_000))
     bench.open()
     bench.send()
-    bench.sender.close(bench.now)
-    bench.sender.give_up(bench.now)
+    bench.sender.close()
+    bench.sender.give_up()
     counters = bench.sender.counters
     assert counters.unconfirmed > 0
     assert counters.unconfirmed + bench.dropped.get("closed", 0) == 2_000
@@ -1038,9 +1038,7 @@ def test_memory_is_bounded_and_the_caller_is_told() -> None:
     while bench.sender.can_send:
         bench.log(*range(30))
         bench.until(bench.now)
-    window = bench.sender._acknowledged
-    assert window is not None
-    assert 2_000 <= window.window.retained_bytes <= 2_200
+    assert 2_000 <= bench.sender.retained_bytes <= 2_200
 
 
 def test_full_datagrams_are_sealed_while_the_receiver_is_away() -> None:
@@ -1138,9 +1136,7 @@ def test_what_went_for_want_of_room_is_not_waited_for() -> None:
     bench = acknowledged()
     away_with(bench, *range(1, 101))
     bench.sender.drop_oldest(5, "buffer_full")
-    delivery = bench.sender._acknowledged
-    assert delivery is not None
-    lowest = delivery.window.floor
+    lowest = bench.sender.floor
     bench.ack(floor=1)
     again = bench.until(bench.now + 1.0)
     assert syncs(again)[0].floor == lowest
@@ -1222,7 +1218,7 @@ def test_sealing_again_what_was_sent_is_counted() -> None:
     bench.log(*range(200))
     bench.open()
     bench.send()
-    bench.sender.set_max_datagram_size(300, bench.now)
+    bench.sender.set_max_datagram_size(300)
     assert max(map(len, bench.until(bench.now + 0.1))) <= 300
     assert bench.sender.counters.resealed == 200
 
@@ -1300,7 +1296,7 @@ def test_heartbeat_while_idle() -> None:
 def test_an_idle_sender_with_an_answered_close_takes_no_more() -> None:
     """Closed: late answers are stale, nothing is to be sent."""
     bench = acknowledged()
-    bench.sender.close(0.0)
+    bench.sender.close()
     assert bench.sender.is_closed
     bench.ack()
     assert bench.sender.counters.ignored == {"stale": 1}
@@ -1362,9 +1358,7 @@ def test_stored_datagrams_leave_memory_and_are_loaded_again() -> None:
         total += 50
         bench.until(bench.now + 0.01)
         store_all(bench, spool)
-    delivery = bench.sender._acknowledged
-    assert delivery is not None
-    assert delivery.window.retained_bytes < 4_200
+    assert bench.sender.retained_bytes < 4_200
     assert bench.sender.spooled_records > 4_000
     bench.open()
     sent: dict[int, bytes] = {}
@@ -1402,7 +1396,7 @@ def test_a_group_is_cut_smaller_also_when_the_spool_has_parts_of_it() -> None:
     bench.open()
     sent: dict[int, bytes] = {}
     for limit in (200, 140):
-        bench.sender.set_max_datagram_size(limit, bench.now)
+        bench.sender.set_max_datagram_size(limit)
         for _ in range(60):
             for seq in bench.sender.datagrams_to_load():
                 bench.sender.on_loaded(seq, spool[seq])
@@ -1466,8 +1460,8 @@ def test_give_up_leaves_spooled_records_to_another_process() -> None:
     bench.log(*range(100))
     bench.until(1.0)
     store_all(bench, spool)
-    bench.sender.close(1.0)
-    bench.sender.give_up(1.0)
+    bench.sender.close()
+    bench.sender.give_up()
     assert bench.sender.spooled_records == 100
     assert bench.sender.counters.unconfirmed == 0
     assert bench.send() == []
@@ -1485,7 +1479,7 @@ def test_an_orphaned_stream_is_resumed() -> None:
 
     second = with_spool()
     second.sender.resume([(header(data), len(data)) for data in spool.values()], 0.0)
-    second.sender.close(0.0)
+    second.sender.close()
     assert second.sender.floor == 1
     sync = syncs(second.send())[0]
     assert sync.resumed
@@ -1558,7 +1552,7 @@ def test_resealing_works_with_a_key() -> None:
         bench.sender.receive_datagram(data, bench.now)
         bench.until(bench.now + 0.06)
     bench.now += 0.1
-    bench.sender.set_max_datagram_size(300, bench.now)
+    bench.sender.set_max_datagram_size(300)
     group = [data for data in bench.until(bench.now + 0.02) if is_data(data)]
     body = b"".join(key.receiver.open(data) for data in group)
     assert json.loads(body) == list(range(200))
@@ -1628,7 +1622,7 @@ def test_a_datagram_that_left_the_spool_and_not_memory_is_not_spooled() -> None:
     assert bench.sender.spooled_records == 50
     bench.sender.on_spool_dropped(0, max(spool))
     assert (bench.sender.spooled_records, bench.sender.retained_records) == (0, 50)
-    bench.sender.give_up(bench.now)
+    bench.sender.give_up()
     assert bench.sender.counters.unconfirmed == 50
 
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 from batchudp_handler.core.errors import DecodeError, Reason
 from batchudp_handler.core.send.alternation import Alternation
+from batchudp_handler.core.send.delivery import Delivery
 from batchudp_handler.core.send.outbox import Outbox
 from batchudp_handler.core.send.path import Path
 from batchudp_handler.core.send.peer import Peer, Verdict
@@ -38,10 +39,9 @@ from batchudp_handler.core.wire.datagram import Sync
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from batchudp_handler.core.send.congestion import CongestionController
     from batchudp_handler.core.send.counters import SenderCounters
+    from batchudp_handler.core.send.delivery import DeliveryLimits
     from batchudp_handler.core.send.outgoing import OutgoingStream
-    from batchudp_handler.core.send.rtt import RttEstimator
     from batchudp_handler.core.send.splitter import Splitter
     from batchudp_handler.core.send.storage import StoredDatagram
     from batchudp_handler.core.send.window import AckOutcome, RetainedDatagram, SendWindow
@@ -70,7 +70,7 @@ class State(Enum):
     CLOSED = "closed"
 
 
-class AcknowledgedDelivery:
+class AcknowledgedDelivery(Delivery):
     """Keeps each datagram until the receiver says that it is final."""
 
     def __init__(
@@ -78,29 +78,27 @@ class AcknowledgedDelivery:
         stream: OutgoingStream,
         splitter: Splitter,
         counters: SenderCounters,
+        limits: DeliveryLimits,
         *,
         max_datagram_size: int,
-        max_retained_bytes: int,
         storage: StoragePolicy,
         random: Callable[[], float],
     ) -> None:
+        super().__init__(splitter, counters, limits)
         self._outbox = Outbox(
             stream,
             splitter,
             counters,
             max_datagram_size=max_datagram_size,
-            max_retained_bytes=max_retained_bytes,
+            max_retained_bytes=limits.max_retained_bytes,
             storage=storage,
         )
         self.state = State.IDLE
-        self.wants_new_socket = False
-        self.suspected_size: int | None = None
-        """A size that arrives where the one in use does not."""
+        self._wants_new_socket = False
         self._stream = stream
-        self._counters = counters
         self._random = random
         self._peer = Peer()
-        self.alternation = Alternation()
+        self._alternation = Alternation()
         self._sync = SyncSchedule(random)
         self._path = Path(counters, max_datagram_size)
         self._timer = self._path.timer
@@ -121,32 +119,14 @@ class AcknowledgedDelivery:
         self._unsettled_rejections = 0
         self._buffer_dropped = 0
         self._is_closing = False
+        self._has_last_word = False
+        """A last SYNC is to be sent, although the stream was given up."""
         self._goodbyes = 0
 
     @property
     def window(self) -> SendWindow:
         """What is sealed and not settled."""
         return self._outbox.window
-
-    @property
-    def finds_no_place(self) -> bool:
-        """Whether the receiver answers that it follows as many streams as it can."""
-        return self._peer.has_no_place
-
-    @property
-    def unanswered_since(self) -> float | None:
-        """When the receiver was asked for the first time since it was last heard."""
-        return self._peer.unanswered_since
-
-    @property
-    def rtt(self) -> RttEstimator:
-        """The round trip as far as known."""
-        return self._path.rtt
-
-    @property
-    def congestion(self) -> CongestionController:
-        """The congestion window."""
-        return self._path.congestion
 
     # commands
 
@@ -156,16 +136,20 @@ class AcknowledgedDelivery:
             self.state = State.SYNCING
             self._sync.probe(now)
 
+    def look_for_receiver(self, now: float) -> None:
+        """Ask whether a receiver is there, for records that are not wanted before it is."""
+        self.on_records(now)
+
     def note_dropped(self, records: int, now: float) -> None:
         """Tell the receiver soon how many records were dropped so far."""
         if records != self._buffer_dropped and self.state is State.OPEN:
             self._sync.by(now + 1.0)
         self._buffer_dropped = records
 
-    def reconfigure(self, *, max_retries: int, max_retained_bytes: int) -> None:
-        """Use other limits."""
-        del max_retries  # nothing is dropped because it was refused
-        self._outbox.storage.max_retained = max_retained_bytes
+    def reconfigure(self, limits: DeliveryLimits) -> None:
+        """Use other limits from now on."""
+        super().reconfigure(limits)
+        self._outbox.storage.max_retained = limits.max_retained_bytes
 
     def drop_oldest(self, limit: int, cause: str) -> None:
         """Give up about so many records, datagram by datagram, oldest first.
@@ -174,23 +158,22 @@ class AcknowledgedDelivery:
         """
         self._outbox.drop_oldest(limit, cause)
 
-    def set_max_datagram_size(self, size: int, now: float) -> None:
+    def set_max_datagram_size(self, size: int) -> None:
         """Use another size; what is sealed and too big is sealed again when its turn comes."""
-        del now
         self._outbox.set_size(size)
         self._outstanding = None
         self.suspected_size = None
         self._path.set_datagram_size(size)
 
-    def close(self, now: float) -> None:
+    def close(self) -> None:
         """Send what is left, and say goodbye when all of it is final."""
         self._is_closing = True
         if self.state is State.IDLE:
             self.state = State.CLOSED
         elif self.is_idle:
-            self._sync.soon(now)
+            self._sync.soon()
 
-    def give_up(self, now: float) -> None:
+    def give_up(self) -> None:
         """Count what is not confirmed. What the spool has stays there for another process."""
         if self.state is State.CLOSED:
             return
@@ -201,7 +184,7 @@ class AcknowledgedDelivery:
         self.state = State.CLOSED
         if was_open and not has_stored:
             # one last word, if the shell still sends: what is missing will not come
-            self._outstanding_sync = self._seal_sync(now, closing=True)
+            self._has_last_word = True
 
     def resume(self, stored: Iterable[tuple[Header, int]], now: float) -> None:
         """Take up what another process left in the spool."""
@@ -216,6 +199,10 @@ class AcknowledgedDelivery:
             return self._outstanding_sync
         if self._outstanding is not None and self._outstanding.data is not None:
             return self._outstanding.data
+        if self._has_last_word:
+            self._has_last_word = False
+            self._outstanding_sync = self._seal_sync(now, closing=True)
+            return self._outstanding_sync
         if self.state in (State.IDLE, State.CLOSED) or now < self._trouble.blocked_until:
             return None
         if self._sync.is_due(now):
@@ -242,7 +229,7 @@ class AcknowledgedDelivery:
         floor = self.window.floor
         head = self._outbox.head(self._peer.floor + WINDOW_SIZE, now)
         if self.window.floor > floor:  # something was cut smaller
-            self._sync.soon(now)
+            self._sync.soon()
         return head
 
     def _may_send(self, size: int) -> bool:
@@ -254,7 +241,7 @@ class AcknowledgedDelivery:
 
     def _may_send_next(self) -> bool:
         """Say whether a datagram that is sealed now could be sent now."""
-        if not self._outbox.splitter.is_ready or not self._outbox.has_room:
+        if not self._splitter.is_ready or not self._outbox.has_room:
             return False
         # one that waits already waits for the spool, or for the receiver's window
         return self.window.peek() is None and self._may_send(self._outbox.next_size)
@@ -273,7 +260,7 @@ class AcknowledgedDelivery:
             closing=closing,
             resumed=self._outbox.is_resumed,
             max_datagram=self._outbox.size,
-            dropped_records=self._buffer_dropped + self._outbox.dropped_unnumbered,
+            dropped_records=self._buffer_dropped + self._splitter.dropped,
             receiver_epoch=self._peer.epoch,
             cookie=self._peer.cookie,
             promise_ms=0 if closing else PROMISE_MS,
@@ -344,11 +331,11 @@ class AcknowledgedDelivery:
         # a receiver without room would only drop two
         self._probes.extend(self.window.oldest_unheld(PROBED if self._peer.credit else 1))
         if not self._probes or self._timer.silent_expiries % 2 == 0:
-            self._sync.soon(now)
+            self._sync.soon()
 
     def _go_away(self, now: float) -> None:
         self.state = State.AWAY
-        self.wants_new_socket = True
+        self._wants_new_socket = True
         self._probes.clear()
         self._trouble.unblock()
         self._sync.probe(now)
@@ -399,7 +386,7 @@ class AcknowledgedDelivery:
             self.window.requeue(self._previous)
             self._previous = None
         if is_gone:
-            self.wants_new_socket = True
+            self._wants_new_socket = True
             if self.state is State.OPEN:
                 self._go_away(now)
         if was_sync and self.state is not State.OPEN:
@@ -407,13 +394,13 @@ class AcknowledgedDelivery:
             self._sync.on_refused(now)
             self._trouble.unblock()
 
-    def on_new_socket(self, now: float) -> None:
+    def on_new_socket(self) -> None:
         """Note that the name was looked up again."""
-        self.wants_new_socket = False
+        self._wants_new_socket = False
         self._previous = None
         self._trouble = SocketTrouble(self._random)
         if self._sync.is_probing():
-            self._sync.soon(now)
+            self._sync.soon()
 
     def receive_datagram(self, data: bytes, now: float) -> None:
         """Take an answer; count anything else."""
@@ -422,8 +409,8 @@ class AcknowledgedDelivery:
         except DecodeError as error:
             self._counters.ignore(error.reason)
             return
-        self.alternation.on_answer(ack.receiver_epoch, now)
-        if self.alternation.is_suspected:
+        self._alternation.on_answer(ack.receiver_epoch, now)
+        if self._alternation.is_suspected:
             self._sync.by(now + 0.25)  # from it the receivers learn that they are several
         if self.state in (State.IDLE, State.CLOSED):
             self._counters.ignore(Reason.STALE)
@@ -455,7 +442,7 @@ class AcknowledgedDelivery:
         elif is_news:
             # another address: nothing that was sent from it was taken, or will be before the SYNC
             self._is_unproven = True
-        self._sync.soon(now)
+        self._sync.soon()
 
     def _on_ack(self, counter: int, ack: Ack, now: float) -> None:
         verdict = self._peer.judge(counter, ack)
@@ -538,11 +525,11 @@ class AcknowledgedDelivery:
             self._open(now)
         is_told = self.window.floor <= self._peer.floor
         if not is_told and self._sync.is_older_than(self._path.rtt.probe_timeout(), now):
-            self._sync.soon(now)
+            self._sync.soon()
         if self._goodbyes:
             self.state = State.CLOSED
         elif self._is_saying_goodbye:
-            self._sync.soon(now)
+            self._sync.soon()
 
     def _open(self, now: float) -> None:
         if self.state is State.AWAY:
@@ -550,7 +537,7 @@ class AcknowledgedDelivery:
                 self.window.requeue(each)
             self._path.restart()
         self.state = State.OPEN
-        self.wants_new_socket = False
+        self._wants_new_socket = False
         self._timer.on_progress(now)
         self._trouble.unblock()
         self._sync.beat(now)
@@ -594,7 +581,7 @@ class AcknowledgedDelivery:
 
     def _tell_floor(self) -> None:
         if self.state is State.OPEN and self.window.floor > self._peer.floor:
-            self._sync.by(float("-inf"))
+            self._sync.soon()
 
     # getters
 
@@ -614,7 +601,7 @@ class AcknowledgedDelivery:
         """Say whether more records may come."""
         if self._is_closing or self.state is State.CLOSED:
             return False
-        return len(self._outbox.splitter) < self._outbox.splitter.full_batch
+        return len(self._splitter) < self._splitter.full_batch
 
     @property
     def wanted_records(self) -> int:
@@ -626,7 +613,7 @@ class AcknowledgedDelivery:
         has_spool = self._outbox.storage.policy is not StoragePolicy.OFF
         if not self.can_send or not (self.state is State.OPEN or has_spool):
             return 0
-        return self._outbox.splitter.appetite
+        return self._splitter.appetite
 
     @property
     def is_stuck(self) -> bool:
@@ -636,12 +623,17 @@ class AcknowledgedDelivery:
     @property
     def is_idle(self) -> bool:
         """Say whether everything is settled."""
-        return not len(self.window) and not len(self._outbox.splitter)
+        return not len(self.window) and not len(self._splitter)
 
     @property
     def is_closed(self) -> bool:
         """Say whether nothing more is to be done."""
         return self.state is State.CLOSED
+
+    @property
+    def wants_new_socket(self) -> bool:
+        """Whether the receiver's name should be looked up again."""
+        return self._wants_new_socket
 
     @property
     def is_away(self) -> bool:
@@ -651,7 +643,62 @@ class AcknowledgedDelivery:
     @property
     def pending_records(self) -> int:
         """Records that are not sealed yet."""
-        return len(self._outbox.splitter)
+        return len(self._splitter)
+
+    @property
+    def floor(self) -> int:
+        """The number below which every datagram is settled."""
+        return self.window.floor
+
+    @property
+    def retained_records(self) -> int:
+        """The number of records that are sealed and not settled, in memory."""
+        return self.window.retained_records
+
+    @property
+    def retained_bytes(self) -> int:
+        """The size of the sealed datagrams in memory."""
+        return self.window.retained_bytes
+
+    @property
+    def spooled_records(self) -> int:
+        """The number of records that are sealed and not settled, in the spool."""
+        return self.window.stored_records
+
+    @property
+    def bytes_in_flight(self) -> int:
+        """The bytes that were sent and are neither acked nor lost."""
+        return self.window.bytes_in_flight
+
+    @property
+    def unanswered_since(self) -> float | None:
+        """When the receiver was asked for the first time since it was last heard."""
+        return self._peer.unanswered_since
+
+    @property
+    def finds_no_place(self) -> bool:
+        """Whether the receiver answers that it follows as many streams as it can."""
+        return self._peer.has_no_place
+
+    @property
+    def meets_two_receivers(self) -> bool:
+        """Whether two receivers share what is sent to one address."""
+        return self._alternation.is_suspected
+
+    @property
+    def alternations(self) -> int:
+        """How often a receiver answered after another one had, although that one lives."""
+        return self._alternation.count
+
+    @property
+    def rtt(self) -> float | None:
+        """The smoothed round-trip time in seconds; None until measured."""
+        return self._path.rtt.smoothed
+
+    @property
+    def congestion_window(self) -> int:
+        """The bytes that may be in flight, the receiver's credit left aside."""
+        return self._path.congestion.window
 
 
 def _within(ack: Ack, end: int) -> Ack:

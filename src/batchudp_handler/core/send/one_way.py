@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from batchudp_handler.core.errors import Reason
+from batchudp_handler.core.send.delivery import Delivery
 from batchudp_handler.core.send.outgoing import BaselineStream, OutgoingStream
 from batchudp_handler.core.send.retry import SendFailure, backoff
 from batchudp_handler.core.wire.datagram import Sync
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from batchudp_handler.core.send.counters import SenderCounters
+    from batchudp_handler.core.send.delivery import DeliveryLimits
     from batchudp_handler.core.send.outgoing import SealedGroup
     from batchudp_handler.core.send.splitter import Group, Splitter
 
@@ -72,7 +73,7 @@ class _Datagram:
         self.attempts = 0
 
 
-class OneWayDelivery:
+class OneWayDelivery(Delivery):
     """Sends each datagram once, and again only where the own machine says that it stayed."""
 
     def __init__(
@@ -80,18 +81,16 @@ class OneWayDelivery:
         stream: OutgoingStream | BaselineStream,
         splitter: Splitter,
         counters: SenderCounters,
+        limits: DeliveryLimits,
         *,
-        max_retries: int,
         max_datagram_size: int,
         random: Callable[[], float],
     ) -> None:
-        self.max_retries = max_retries
+        super().__init__(splitter, counters, limits)
         self.max_datagram_size = max_datagram_size
         self.buffer_dropped = 0
         """Records that never came here; the receiver is told."""
         self._stream = stream
-        self._splitter = splitter
-        self._counters = counters
         self._random = random
         self._waiting: deque[_Datagram] = deque()
         self._outstanding: _Datagram | None = None
@@ -120,14 +119,8 @@ class OneWayDelivery:
             self._sync_at = min(self._sync_at, max(now, self._last_sync + AFTER_DATA))
         self.buffer_dropped = records
 
-    def reconfigure(self, *, max_retries: int, max_retained_bytes: int) -> None:
-        """Use other limits."""
-        del max_retained_bytes  # nothing is retained
-        self.max_retries = max_retries
-
-    def set_max_datagram_size(self, size: int, now: float) -> None:
+    def set_max_datagram_size(self, size: int) -> None:
         """Use another size; what waits and is too big goes back to be cut again."""
-        del now
         self.max_datagram_size = size
         too_big = [
             batch for batch in self._unfinished() if max(map(len, batch.group.datagrams)) > size
@@ -135,15 +128,13 @@ class OneWayDelivery:
         self._take_out(too_big)
         self._splitter.put_back([batch.source for batch in too_big])
 
-    def close(self, now: float) -> None:
+    def close(self) -> None:
         """Send what is left, and two SYNCs that say so."""
-        del now
         if self._goodbyes is None:
             self._goodbyes = GOODBYES if self._sync_at is not None else 0
 
-    def give_up(self, now: float) -> None:
+    def give_up(self) -> None:
         """Count what has not been sent."""
-        del now
         for batch in self._unfinished():
             self._drop(batch, "closed")
         self._splitter.drop_oldest(len(self._splitter), "closed")
@@ -283,7 +274,7 @@ class OneWayDelivery:
         datagram.attempts += 1
         if datagram.batch.is_gone:
             return datagram.attempts
-        if datagram.attempts > self.max_retries:
+        if datagram.attempts > self._limits.max_retries:
             self._drop(datagram.batch, "send_failed")
         else:
             self._counters.retries += 1
@@ -296,17 +287,8 @@ class OneWayDelivery:
         if is_goodbye and self._goodbyes:
             self._goodbyes -= 1
 
-    def receive_datagram(self, data: bytes, now: float) -> None:
-        """Count what should not have come: nobody answers one-way datagrams."""
-        del data, now
-        self._counters.ignore(Reason.UNSUPPORTED_TYPE)
-
-    def handle_timeout(self, now: float) -> None:
-        """Nothing is ever due but datagrams."""
-
-    def on_new_socket(self, now: float) -> None:
+    def on_new_socket(self) -> None:
         """Note that the name was looked up again."""
-        del now
         self._failures = 0
         self._previous = None
         self._blocked_until = float("-inf")
@@ -340,9 +322,6 @@ class OneWayDelivery:
         return is_retracted
 
     # getters
-
-    suspected_size: int | None = None
-    """Nobody says what arrives."""
 
     @property
     def outstanding_size(self) -> int:
@@ -380,7 +359,7 @@ class OneWayDelivery:
 
     @property
     def wants_new_socket(self) -> bool:
-        """Say whether so many sends failed that the name should be looked up again."""
+        """Whether so many sends failed that the name should be looked up again."""
         return self._failures >= NEW_SOCKET_AFTER
 
     @property

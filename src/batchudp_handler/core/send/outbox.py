@@ -171,11 +171,6 @@ class Outbox:
 
     # giving up
 
-    @property
-    def dropped_unnumbered(self) -> int:
-        """Records of this stream that the receiver cannot know of."""
-        return self.splitter.dropped
-
     def drop_oldest(self, limit: int, cause: str) -> None:
         """Give up about so many records that only memory has, datagram by datagram.
 

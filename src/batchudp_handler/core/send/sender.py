@@ -15,33 +15,25 @@ wait until `next_timeout`. Each call of `datagram_to_send` encodes one datagram'
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from batchudp_handler.core.errors import ConfigError
 from batchudp_handler.core.payload.budget import printed_value
-from batchudp_handler.core.payload.encoders import encoder_for
-from batchudp_handler.core.records.batch import BatchHeader
 from batchudp_handler.core.send.counters import SenderCounters
 from batchudp_handler.core.send.one_way import OneWayDelivery
 from batchudp_handler.core.send.outgoing import BaselineStream, OutgoingStream
 from batchudp_handler.core.send.retry import SendFailure, smaller_datagram_size
+from batchudp_handler.core.send.settings import SenderSettings, acknowledged_delivery
 from batchudp_handler.core.send.splitter import MAX_RECORDS, Splitter
 from batchudp_handler.core.send.storage import StoragePolicy, StoredDatagram
-from batchudp_handler.core.wire.constants import (
-    MAX_DATAGRAM_SIZE,
-    MAX_FRAGMENTS,
-    MIN_DATAGRAM_SIZE,
-)
-from batchudp_handler.core.wire.datagram import CHECKSUM
+from batchudp_handler.core.wire.constants import MAX_FRAGMENTS, MIN_DATAGRAM_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from batchudp_handler.core.payload.encoded import Encoder
-    from batchudp_handler.core.records.batch import Captured
-    from batchudp_handler.core.send.acknowledged import AcknowledgedDelivery
-    from batchudp_handler.core.wire.datagram import Header, Seal
+    from batchudp_handler.core.records.batch import BatchHeader, Captured
+    from batchudp_handler.core.send.delivery import Delivery
+    from batchudp_handler.core.wire.datagram import Header
 
 __all__ = ["SendFailure", "SenderProtocol", "SenderSettings", "StoragePolicy", "StoredDatagram"]
 
@@ -51,47 +43,6 @@ HELD_DATAGRAMS = 4
 
 PRINTED_STATIC = 8 << 20
 """Bytes of static fields that the records of a datagram print: half of what receivers allow."""
-
-
-@dataclass(frozen=True, slots=True)
-class SenderSettings:
-    """What a sending machine is told once, and again by `reconfigure`."""
-
-    header: BatchHeader = field(default_factory=lambda: BatchHeader(""))
-    encoding: str = "compact"
-    compress: bool = True
-    max_datagram_size: int = 1432
-    """Bytes of UDP payload."""
-    max_retries: int = 3
-    """One-way: how often a datagram is tried again that the socket refused."""
-    seal: Seal = CHECKSUM
-    own_seal: Seal | None = None
-    """What opens the sender's own datagrams (a key's `receiver`), to cut them smaller; None: the
-    same as `seal`, which will do for the checksum."""
-    acknowledged: bool = False
-    max_retained_bytes: int = 8 << 20
-    """Acknowledged: sealed and unconfirmed datagrams in memory."""
-    max_held_records: int = 1 << 62
-    """Records that it takes without having settled them."""
-    storage: StoragePolicy = StoragePolicy.OFF
-    encoder: Encoder | None = None
-    """None: the one that `encoding` names."""
-
-    def __post_init__(self) -> None:
-        if self.encoding not in ("compact", "json"):
-            raise ConfigError(f"encoding is 'compact' or 'json', not {self.encoding!r}")
-        if self.acknowledged and self.encoding == "json":
-            raise ConfigError(
-                "acknowledged delivery needs encoding='compact': JSON has no numbers"
-            )
-        if not MIN_DATAGRAM_SIZE <= self.max_datagram_size <= MAX_DATAGRAM_SIZE:
-            raise ConfigError(
-                f"max_datagram_size is {MIN_DATAGRAM_SIZE} to {MAX_DATAGRAM_SIZE} bytes, "
-                f"not {self.max_datagram_size}"
-            )
-        if self.max_retries < 0:
-            raise ConfigError(f"max_retries is 0 or more, not {self.max_retries}")
-        _load(self)
 
 
 class SenderProtocol:
@@ -124,30 +75,33 @@ class SenderProtocol:
             )
         self._size = settings.max_datagram_size
         self._splitter = Splitter(
-            _encoder(settings), self.counters, room=self._room, max_fragments=self._max_fragments
+            settings.make_encoder(),
+            self.counters,
+            room=self._room,
+            max_fragments=self._max_fragments,
         )
         self._use_limits(settings)
-        self._acknowledged: AcknowledgedDelivery | None = None
-        self._delivery: OneWayDelivery | AcknowledgedDelivery
+        self._delivery = self._make_delivery(settings, random)
+
+    def _make_delivery(self, settings: SenderSettings, random: Callable[[], float]) -> Delivery:
         if isinstance(self._stream, OutgoingStream) and settings.acknowledged:
-            self._delivery = self._acknowledged = _acknowledged_delivery()(
+            return acknowledged_delivery()(
                 self._stream,
                 self._splitter,
                 self.counters,
+                settings.limits,
                 max_datagram_size=self._size,
-                max_retained_bytes=settings.max_retained_bytes,
                 storage=settings.storage,
                 random=random,
             )
-        else:
-            self._delivery = OneWayDelivery(
-                self._stream,
-                self._splitter,
-                self.counters,
-                max_retries=settings.max_retries,
-                max_datagram_size=self._size,
-                random=random,
-            )
+        return OneWayDelivery(
+            self._stream,
+            self._splitter,
+            self.counters,
+            settings.limits,
+            max_datagram_size=self._size,
+            random=random,
+        )
 
     @property
     def _room(self) -> int:
@@ -181,7 +135,7 @@ class SenderProtocol:
         self._splitter.append(snapshots)
         self._delivery.on_records(now)
 
-    def reconfigure(self, settings: SenderSettings, now: float) -> None:
+    def reconfigure(self, settings: SenderSettings) -> None:
         """Use other settings from the next datagram on; nothing that waits is lost.
 
         Raises:
@@ -194,14 +148,11 @@ class SenderProtocol:
             raise ConfigError("delivery, encoding, key and spool cannot change within a stream")
         self._settings = settings
         self._use_limits(settings)
-        self._delivery.reconfigure(
-            max_retries=settings.max_retries,
-            max_retained_bytes=settings.max_retained_bytes,
-        )
+        self._delivery.reconfigure(settings.limits)
         changed = settings.max_datagram_size != old.max_datagram_size
-        self._use_size(settings.max_datagram_size if changed else self._size, now)
+        self._use_size(settings.max_datagram_size if changed else self._size)
 
-    def note_dropped(self, records: int, now: float = 0.0) -> None:
+    def note_dropped(self, records: int, now: float) -> None:
         """Say how many records were dropped so far before they came here; SYNC tells it."""
         self._delivery.note_dropped(records, now)
 
@@ -212,9 +163,8 @@ class SenderProtocol:
             now: the time.
             wall: the same moment as Unix time, for the headers.
         """
-        if self._acknowledged is not None:
-            self._stream.clock_offset = wall - now
-            self._acknowledged.on_records(now)
+        self._stream.clock_offset = wall - now
+        self._delivery.look_for_receiver(now)
 
     def drop_oldest(self, limit: int, cause: str) -> None:
         """Give up about so many of the oldest records, while `is_stuck`: there is no room.
@@ -225,20 +175,20 @@ class SenderProtocol:
         """
         self._delivery.drop_oldest(limit, cause)
 
-    def close(self, now: float) -> None:
+    def close(self) -> None:
         """Take no more records; send what is left and say goodbye. `is_closed` tells the end."""
-        self._delivery.close(now)
+        self._delivery.close()
 
-    def give_up(self, now: float) -> None:
+    def give_up(self) -> None:
         """Stop: count what was not sent or not confirmed, by cause, and be closed."""
-        self._delivery.give_up(now)
+        self._delivery.give_up()
 
     # inputs
 
     def receive_datagram(self, data: bytes, now: float) -> None:
         """Take what the socket received. Never raises; what is no answer to us is counted."""
         self._delivery.receive_datagram(data, now)
-        self._follow_delivery(now)
+        self._follow_delivery()
 
     def on_datagram_sent(self, now: float) -> None:
         """Note that the socket took the datagram of `datagram_to_send`."""
@@ -258,22 +208,22 @@ class SenderProtocol:
         if failure is not SendFailure.TOO_BIG or refused <= MIN_DATAGRAM_SIZE:
             self._delivery.on_send_failed(failure, now)
             return
-        self._use_size(smaller_datagram_size(refused, max_datagram_size), now)
+        self._use_size(smaller_datagram_size(refused, max_datagram_size))
 
-    def set_max_datagram_size(self, size: int, now: float) -> None:
+    def set_max_datagram_size(self, size: int) -> None:
         """Use the size that the path carries; a configured size above it is cut down."""
         size = min(max(size, MIN_DATAGRAM_SIZE), self._settings.max_datagram_size)
         if size != self._size:
-            self._use_size(size, now)
+            self._use_size(size)
 
-    def on_new_socket(self, now: float) -> None:
+    def on_new_socket(self) -> None:
         """Note that the name was looked up again and another socket is in use."""
-        self._delivery.on_new_socket(now)
+        self._delivery.on_new_socket()
 
     def handle_timeout(self, now: float) -> None:
         """Do what is due at `now`."""
         self._delivery.handle_timeout(now)
-        self._follow_delivery(now)
+        self._follow_delivery()
 
     # outputs
 
@@ -292,42 +242,35 @@ class SenderProtocol:
 
     def datagrams_to_store(self, now: float) -> list[StoredDatagram]:
         """Return sealed datagrams for the spool, oldest first, a few at a time."""
-        delivery = self._acknowledged
-        return [] if delivery is None else delivery.datagrams_to_store(now)
+        return self._delivery.datagrams_to_store(now)
 
     def store_everything(self) -> None:
         """Offer all that is not confirmed to the spool from now on, also if somebody is there."""
-        if self._acknowledged is not None:
-            self._acknowledged.store_everything()
+        self._delivery.store_everything()
 
     def on_stored(self, seqs: Iterable[int]) -> None:
         """Note that the spool has these datagrams."""
-        if self._acknowledged is not None:
-            self._acknowledged.on_stored(seqs)
+        self._delivery.on_stored(seqs)
 
     def on_store_failed(self, now: float) -> None:
         """Note that the spool takes nothing; it is asked again after a while."""
-        if self._acknowledged is not None:
-            self._acknowledged.on_store_failed(now)
+        self._delivery.on_store_failed(now)
 
     def datagrams_to_load(self) -> list[int]:
         """Return the numbers of stored datagrams whose bytes are wanted back."""
-        return [] if self._acknowledged is None else self._acknowledged.datagrams_to_load()
+        return self._delivery.datagrams_to_load()
 
     def on_loaded(self, seq: int, data: bytes | None) -> None:
         """Take a stored datagram's bytes back; None: the spool has lost them."""
-        if self._acknowledged is not None:
-            self._acknowledged.on_loaded(seq, data)
+        self._delivery.on_loaded(seq, data)
 
     def store_again(self) -> None:
         """Offer to the spool again what memory has: somebody has removed all of its files."""
-        if self._acknowledged is not None:
-            self._acknowledged.store_again()
+        self._delivery.store_again()
 
     def on_spool_dropped(self, first_seq: int, last_seq: int, cause: str = "spool_full") -> None:
         """Note that the spool has lost these datagrams, for instance to stay within its size."""
-        if self._acknowledged is not None:
-            self._acknowledged.on_spool_dropped(first_seq, last_seq, cause)
+        self._delivery.on_spool_dropped(first_seq, last_seq, cause)
 
     def resume(
         self, stored: Iterable[tuple[Header, int]], now: float, wall: float | None = None
@@ -340,13 +283,12 @@ class SenderProtocol:
             wall: the same moment as Unix time, for the headers; None: `now` is that.
         """
         self._stream.clock_offset = 0.0 if wall is None else wall - now
-        if self._acknowledged is not None:
-            self._acknowledged.resume(stored, now)
+        self._delivery.resume(stored, now)
 
     @property
     def floor(self) -> int:
         """Datagrams below this number are settled: the spool may delete them."""
-        return 0 if self._acknowledged is None else self._acknowledged.window.floor
+        return self._delivery.floor
 
     # getters
 
@@ -384,27 +326,27 @@ class SenderProtocol:
     @property
     def alternations(self) -> int:
         """How often a receiver answered after another one had, although that one lives."""
-        return 0 if self._acknowledged is None else self._acknowledged.alternation.count
+        return self._delivery.alternations
 
     @property
     def meets_two_receivers(self) -> bool:
         """Say whether two receivers share what is sent to one address (acknowledged)."""
-        return self._acknowledged is not None and self._acknowledged.alternation.is_suspected
+        return self._delivery.meets_two_receivers
 
     @property
     def finds_no_place(self) -> bool:
         """Whether the receiver answers that it follows as many senders as it can."""
-        return self._acknowledged is not None and self._acknowledged.finds_no_place
+        return self._delivery.finds_no_place
 
     @property
     def unanswered_since(self) -> float | None:
         """Return when the oldest question was asked that has no answer (acknowledged)."""
-        return None if self._acknowledged is None else self._acknowledged.unanswered_since
+        return self._delivery.unanswered_since
 
     @property
     def is_away(self) -> bool:
         """Say whether the receiver has been silent for long (acknowledged)."""
-        return self._acknowledged is not None and self._acknowledged.is_away
+        return self._delivery.is_away
 
     @property
     def pending_records(self) -> int:
@@ -414,32 +356,32 @@ class SenderProtocol:
     @property
     def retained_records(self) -> int:
         """Records sealed and not settled, in memory."""
-        return 0 if self._acknowledged is None else self._acknowledged.window.retained_records
+        return self._delivery.retained_records
 
     @property
     def retained_bytes(self) -> int:
         """Bytes of sealed datagrams in memory, unsettled or read from the spool."""
-        return 0 if self._acknowledged is None else self._acknowledged.window.retained_bytes
+        return self._delivery.retained_bytes
 
     @property
     def spooled_records(self) -> int:
         """Records sealed and not settled, in the spool."""
-        return 0 if self._acknowledged is None else self._acknowledged.window.stored_records
+        return self._delivery.spooled_records
 
     @property
     def rtt(self) -> float | None:
         """Smoothed round-trip time in seconds; None until measured."""
-        return None if self._acknowledged is None else self._acknowledged.rtt.smoothed
+        return self._delivery.rtt
 
     @property
     def bytes_in_flight(self) -> int:
         """Bytes sent and neither acked nor lost."""
-        return 0 if self._acknowledged is None else self._acknowledged.window.bytes_in_flight
+        return self._delivery.bytes_in_flight
 
     @property
     def congestion_window(self) -> int:
         """Bytes that may be in flight, the receiver's credit left aside."""
-        return 0 if self._acknowledged is None else self._acknowledged.congestion.window
+        return self._delivery.congestion_window
 
     @property
     def max_datagram_size(self) -> int:
@@ -457,35 +399,18 @@ class SenderProtocol:
         limit = min(limit, _most_records(settings.header))
         self._splitter.max_batch = max(1, min(limit, MAX_RECORDS))
 
-    def _use_size(self, size: int, now: float) -> None:
+    def _use_size(self, size: int) -> None:
         self._size = size
         self._splitter.configure(
-            _encoder(self._settings), room=self._room, max_fragments=self._max_fragments
+            self._settings.make_encoder(), room=self._room, max_fragments=self._max_fragments
         )
-        self._delivery.set_max_datagram_size(size, now)
+        self._delivery.set_max_datagram_size(size)
 
-    def _follow_delivery(self, now: float) -> None:
+    def _follow_delivery(self) -> None:
         """Cut smaller when the delivery has found out that large datagrams do not arrive."""
         size = self._delivery.suspected_size
         if size is not None and size < self._size:
-            self._use_size(size, now)
-
-
-def _load(settings: SenderSettings) -> None:
-    """Load what few senders need, when the settings are made.
-
-    The machine is made later, perhaps in a forked child, in a signal handler, or while the
-    interpreter ends: no place for the first import of anything.
-    """
-    if settings.acknowledged:
-        _acknowledged_delivery()
-    encoder_for(settings.encoding, settings.header, compress=settings.compress)
-
-
-def _acknowledged_delivery() -> type[AcknowledgedDelivery]:
-    from batchudp_handler.core.send.acknowledged import AcknowledgedDelivery  # see `_load`
-
-    return AcknowledgedDelivery
+            self._use_size(size)
 
 
 def _most_records(header: BatchHeader) -> int:
@@ -498,9 +423,3 @@ def _most_records(header: BatchHeader) -> int:
         return PRINTED_STATIC // printed_value(dict(header.static_fields))
     except RecursionError:
         return MAX_RECORDS
-
-
-def _encoder(settings: SenderSettings) -> Encoder:
-    if settings.encoder is not None:
-        return settings.encoder
-    return encoder_for(settings.encoding, settings.header, compress=settings.compress)

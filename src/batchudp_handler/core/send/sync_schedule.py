@@ -49,7 +49,7 @@ class SyncSchedule:
         """Ask for an answer, now and then rarer."""
         self._probing_since = now
         self._probes = self._repeats = 0
-        self.soon(now)
+        self.by(now)
 
     def is_probing(self) -> bool:
         """Say whether an answer is missing."""
@@ -60,9 +60,9 @@ class SyncSchedule:
         self._probing_since = None
         self.at = now + HEARTBEAT
 
-    def soon(self, now: float) -> None:
+    def soon(self) -> None:
         """Send one as soon as it may be."""
-        self.by(now)
+        self.by(float("-inf"))
 
     def by(self, time: float) -> None:
         """Send one at `time` at the latest."""

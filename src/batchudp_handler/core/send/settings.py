@@ -1,0 +1,86 @@
+"""The settings of one sending machine, checked when they are made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from batchudp_handler.core.errors import ConfigError
+from batchudp_handler.core.payload.encoders import encoder_for
+from batchudp_handler.core.records.batch import BatchHeader
+from batchudp_handler.core.send.delivery import DeliveryLimits
+from batchudp_handler.core.send.storage import StoragePolicy
+from batchudp_handler.core.wire.constants import MAX_DATAGRAM_SIZE, MIN_DATAGRAM_SIZE
+from batchudp_handler.core.wire.datagram import CHECKSUM
+
+if TYPE_CHECKING:
+    from batchudp_handler.core.payload.encoded import Encoder
+    from batchudp_handler.core.send.acknowledged import AcknowledgedDelivery
+    from batchudp_handler.core.wire.datagram import Seal
+
+__all__ = ["SenderSettings", "acknowledged_delivery"]
+
+
+@dataclass(frozen=True, slots=True)
+class SenderSettings:
+    """What a sending machine is told at the start, and again by `reconfigure`."""
+
+    header: BatchHeader = field(default_factory=lambda: BatchHeader(""))
+    encoding: str = "compact"
+    compress: bool = True
+    max_datagram_size: int = 1432
+    """Bytes of UDP payload."""
+    max_retries: int = 3
+    """One-way: how often a datagram is tried again that the socket refused."""
+    seal: Seal = CHECKSUM
+    own_seal: Seal | None = None
+    """What opens the sender's own datagrams (a key's `receiver`), to cut them smaller; None: the
+    same as `seal`, which will do for the checksum."""
+    acknowledged: bool = False
+    max_retained_bytes: int = 8 << 20
+    """Acknowledged: sealed and unconfirmed datagrams in memory."""
+    max_held_records: int = 1 << 62
+    """Records that it takes without having settled them."""
+    storage: StoragePolicy = StoragePolicy.OFF
+    encoder: Encoder | None = None
+    """None: the one that `encoding` names."""
+
+    def __post_init__(self) -> None:
+        if self.encoding not in ("compact", "json"):
+            raise ConfigError(f"encoding is 'compact' or 'json', not {self.encoding!r}")
+        if self.acknowledged and self.encoding == "json":
+            raise ConfigError(
+                "acknowledged delivery needs encoding='compact': JSON has no numbers"
+            )
+        if not MIN_DATAGRAM_SIZE <= self.max_datagram_size <= MAX_DATAGRAM_SIZE:
+            raise ConfigError(
+                f"max_datagram_size is {MIN_DATAGRAM_SIZE} to {MAX_DATAGRAM_SIZE} bytes, "
+                f"not {self.max_datagram_size}"
+            )
+        if self.max_retries < 0:
+            raise ConfigError(f"max_retries is 0 or more, not {self.max_retries}")
+        if self.acknowledged:
+            acknowledged_delivery()
+        self.make_encoder()
+
+    @property
+    def limits(self) -> DeliveryLimits:
+        """The limits of the delivery, which may change while its stream runs."""
+        return DeliveryLimits(self.max_retries, self.max_retained_bytes)
+
+    def make_encoder(self) -> Encoder:
+        """Return the encoder that was given, or a new one of the named encoding."""
+        if self.encoder is not None:
+            return self.encoder
+        return encoder_for(self.encoding, self.header, compress=self.compress)
+
+
+def acknowledged_delivery() -> type[AcknowledgedDelivery]:
+    """Return the class of acknowledged delivery, which few senders need, and load it.
+
+    It is loaded when the settings are made. The machine is made later, perhaps in a forked child,
+    in a signal handler, or while the interpreter ends: no place for the first import of anything.
+    """
+    from batchudp_handler.core.send.acknowledged import AcknowledgedDelivery
+
+    return AcknowledgedDelivery
