@@ -160,19 +160,24 @@ class Explained(FromCode):
 
 
 class Modules(SphinxDirective):
-    """Every module with the first sentence of its docstring."""
+    """Every module with the first sentence of its docstring, a table for each folder."""
 
     def run(self) -> list[nodes.Node]:
         root = Path(batchudp_handler.__file__).parent
-        lines = ["| module | contents |", "| --- | --- |"]
-        for path in sorted(root.rglob("*.py"), key=lambda path: (len(path.parts), path)):
-            self.env.note_dependency(str(path))
-            docstring = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
-            summary = " ".join(docstring.partition("\n\n")[0].split())
-            if path.name != "__init__.py" and summary:
-                name = path.relative_to(root).as_posix()
-                lines.append(f"| `{name}` | {summary} |".replace("``", "`"))
+        lines: list[str] = []
+        for folder in [root, *sorted({path.parent for path in root.rglob("*/*.py")})]:
+            name = folder.relative_to(root.parent).as_posix()
+            lines += ["", f"**{name}**: {self.summary(folder / '__init__.py')}", ""]
+            lines += ["| module | contents |", "| --- | --- |"]
+            for path in sorted(folder.glob("[a-z]*.py")):
+                lines.append(f"| `{path.name}` | {self.summary(path)} |")
         return self.parse_text_to_nodes("\n".join(lines) + "\n")
+
+    def summary(self, path: Path) -> str:
+        """Return the first paragraph of a module's docstring."""
+        self.env.note_dependency(str(path))
+        docstring = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+        return " ".join(docstring.partition("\n\n")[0].split()).replace("``", "`")
 
 
 class Files(SphinxDirective):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import runpy
 import tomllib
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,22 @@ def test_the_source_distribution_has_the_same_folders() -> None:
     include = project["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
 
     assert {f"/{folder}" for folder in FILES["PLACES"]} <= set(include)
+
+
+def test_the_tables_are_made_from_code_that_exists() -> None:
+    """Every dotted path that a page gives to a directive leads to a class or a function."""
+    pages = sorted((REPOSITORY / "docs").rglob("*.md"))
+    texts = [path.read_text("utf-8") for path in pages]
+    paths = [
+        found
+        for text in texts
+        for found in re.findall(r"^`{3}\{\w+\} (\w+\.\S+)$", text, re.MULTILINE)
+    ]
+
+    assert len(paths) > 10
+    for path in paths:
+        module, _, name = path.rpartition(".")
+        assert hasattr(import_module(module), name), path
 
 
 def entries() -> set[str]:

@@ -16,6 +16,9 @@ from tests.identity.__main__ import run_one
 from tests.identity.preload import build
 from tests.identity.scenario import FAULTS, scenario
 
+pytestmark = pytest.mark.xdist_group("identity")
+"""All in one process, which runs a few at a time."""
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from concurrent.futures import Future
