@@ -7,6 +7,7 @@ a room adds a line to `MAY_IMPORT`, and says with it who may look at whom.
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from dataclasses import dataclass
 from functools import cache
@@ -61,20 +62,23 @@ MAY_IMPORT_IN_CORE: Mapping[str, frozenset[str]] = {
 
 The sending and the receiving machine know nothing of each other: they meet on the wire only."""
 
-LIBRARY = frozenset({"", "core", "config", "settings", "handler", "receiver", "signals", "waits"})
+LIBRARY = frozenset(
+    {"", "core", "config", "settings", "handler", "receiver", "signals", "waits", "platform"}
+)
 """What a program of ours may use, as any other program may."""
 
 MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "core": frozenset(),
     "waits": frozenset(),
-    "unix_paths": frozenset(),
+    "platform": frozenset({"waits"}),
+    "unix_paths": frozenset({"platform"}),
     # settings
     "settings": frozenset({"core"}),
-    "config": frozenset({"core", "settings"}),
+    "config": frozenset({"core", "settings", "platform"}),
     # the sending shell
-    "fork": frozenset(),
+    "fork": frozenset({"platform"}),
     "signals": frozenset({"fork"}),
-    "transport": frozenset({"core", "waits", "unix_paths"}),
+    "transport": frozenset({"core", "waits", "platform", "unix_paths"}),
     "spool": frozenset({"core"}),
     "flusher": frozenset({"core", "transport", "spool", "waits"}),
     "handler": frozenset(
@@ -85,25 +89,31 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     ),
     # the receiving shell
     "keys": frozenset({"core"}),
-    "receiver": frozenset({"core", "config", "settings", "keys", "waits", "unix_paths"}),
+    "receiver": frozenset(
+        {"core", "config", "settings", "keys", "waits", "platform", "unix_paths"}
+    ),
     # the ways past one machine
     "engines": frozenset({"core", "config", "receiver", "waits"}),
     # what an operator looks through
-    "control": frozenset({"core", "receiver", "console", "waits", "unix_paths"}),
+    "control": frozenset({"core", "receiver", "console", "waits", "platform", "unix_paths"}),
     # datagrams for people to read
     "decode": frozenset({"core", "console"}),
     # what people start
     "": frozenset({"core", "config", "handler", "receiver", "signals"}),
     "testing": LIBRARY,
     "console": frozenset({"core"}),
-    "outputs": frozenset({"core", "console", "waits"}),
+    "outputs": frozenset({"core", "console", "waits", "platform"}),
     "cli": LIBRARY | {"console", "outputs", "keys", "engines", "control", "decode"},
     "__main__": frozenset({"cli"}),
 }
 """Room to rooms, between the top-level names of the package; "" is the package itself."""
 
 ONLY_IN: Mapping[str, frozenset[str]] = {
-    "socket": frozenset({"transport", "receiver", "control", "testing", "cli", "unix_paths"}),
+    "socket": frozenset(
+        {"transport", "receiver", "control", "testing", "cli", "unix_paths", "platform"}
+    ),
+    "select": frozenset({"platform"}),
+    "fcntl": frozenset({"platform", "spool", "cli"}),
     "selectors": frozenset({"transport", "receiver", "control", "testing"}),
     "threading": frozenset(
         {"flusher", "handler", "receiver", "engines", "control", "testing", "cli", "waits"}
@@ -306,6 +316,62 @@ def test_a_module_says_what_it_is_for(module: Module) -> None:
     assert docstring.partition("\n\n")[0], "no docstring"
 
 
+# --- platforms ---------------------------------------------------------------------------------
+
+ON_EVERY_SYSTEM = frozenset({"SO_RCVBUF", "SO_SNDBUF", "SO_REUSEADDR", "SO_REUSEPORT"})
+"""Socket options that may be named anywhere; the last one behind `CAN_SHARE_PORT`."""
+
+OF_THE_SYSTEM = frozenset({"os", "sys", "socket", "select", "signal", "errno", "time", "stat"})
+"""Modules of which some systems lack parts."""
+
+OPTION = re.compile(r"_?(SO|IP|IPV6|SCM|SIO|TCP|UDP)_[A-Z_]+")
+
+
+def platform_questions(module: Module) -> list[str]:
+    """The expressions that ask what kind of system this is, or that are right on one only."""
+    return [ast.unparse(node) for node in ast.walk(module.tree) if _asks_for_platform(node)]
+
+
+def _asks_for_platform(node: ast.AST) -> bool:
+    match node:
+        case ast.Attribute(ast.Name("sys"), "platform") | ast.Attribute(ast.Name("os"), "name"):
+            return True
+        case ast.Attribute(ast.Name("socket"), name):
+            return name == "AF_UNIX" or (
+                OPTION.fullmatch(name) is not None and name not in ON_EVERY_SYSTEM
+            )
+        case ast.Name(name, ast.Store()):
+            return OPTION.fullmatch(name) is not None
+        case ast.Call(ast.Name("hasattr" | "getattr"), [ast.Name(name), *_]):
+            return name in OF_THE_SYSTEM
+        case ast.Call(ast.Attribute(_, "setsockopt" | "getsockopt"), [level, option, *_]):
+            return isinstance(level, ast.Constant) or isinstance(option, ast.Constant)
+    return False
+
+
+@pytest.mark.parametrize("module", modules().values(), ids=by_name)
+def test_one_module_knows_the_platforms(module: Module) -> None:
+    """Only `platform` asks what a system can do, and names a number of one system."""
+    assert module.name == "platform" or platform_questions(module) == []
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "sys.platform",
+        "os.name",
+        "hasattr(os, 'pread')",
+        "getattr(socket, 'AF_UNIX', None)",
+        "socket.AF_UNIX",
+        "socket.SO_PEERCRED",
+        "sock.setsockopt(socket.SOL_SOCKET, 33, size)",
+    ],
+)
+def test_a_question_for_the_platform_would_be_noticed(question: str) -> None:
+    """Each of these is right on one system and wrong on another."""
+    assert platform_questions(Module("receiver.server", ast.parse(question))) == [question]
+
+
 # --- waits -------------------------------------------------------------------------------------
 
 WAITS = frozenset({"acquire", "join", "poll", "select", "settimeout", "sleep", "wait", "wait_for"})
@@ -324,7 +390,6 @@ OWN_WAITS = frozenset(
         "self.transport.wait",
         "self._request(0.0).wait",
         "self._room.wait",
-        "self._wait_for_any",
         "self._socket.wait",
     }
 )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Self
 
 from batchudp_handler.core.errors import ConfigError
 from batchudp_handler.core.wire.constants import MAX_DATAGRAM_SIZE
+from batchudp_handler.platform import CAN_SPOOL, HAS_UNIX_SOCKETS
 from batchudp_handler.settings import (
     FIELDS,
     HOST,
@@ -76,6 +77,8 @@ def split_address(host: str, port: int) -> tuple[str, int]:
 
 
 def _checked_unix_host(host: str) -> str:
+    if not HAS_UNIX_SOCKETS:
+        raise ConfigError("unix:// needs unix sockets, which this system lacks; use 'host:port'")
     path = host.removeprefix("unix://")
     if not path.startswith("/") or len(path.encode(errors="surrogateescape")) > MAX_UNIX_PATH:
         message = f"host must be 'unix:///path' of at most {MAX_UNIX_PATH} bytes, not {host!r}"
@@ -224,6 +227,10 @@ class HandlerConfig:
         _require(
             condition=acknowledged or self.spool_directory is None,
             message="spool_directory needs delivery='acknowledged'",
+        )
+        _require(
+            condition=CAN_SPOOL or self.spool_directory is None,
+            message="spool_directory needs file locks and owners, which this system lacks",
         )
         _require(
             condition=self.encoding == "compact" or (not acknowledged and self.key_file is None),

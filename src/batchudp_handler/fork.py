@@ -13,10 +13,11 @@ pool is one of them, sends a signal.
 from __future__ import annotations
 
 import atexit
-import os
 import sys
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakSet
+
+from batchudp_handler.platform import call_in_forked_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,5 +102,4 @@ def _after_fork_in_child() -> None:
         item.after_fork_in_child()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+call_in_forked_child(_after_fork_in_child)

@@ -11,6 +11,8 @@ import os
 import socket
 import stat
 
+from batchudp_handler.platform import AF_UNIX
+
 __all__ = ["identity_of", "remove_dead", "remove_own"]
 
 PATIENCE = 1.0
@@ -47,7 +49,7 @@ def _is_dead_socket(path: str, kind: socket.SocketKind) -> bool:
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
             return False  # bind says that the address is in use
-        with socket.socket(socket.AF_UNIX, kind) as probe:
+        with socket.socket(AF_UNIX, kind) as probe:
             probe.settimeout(PATIENCE)
             probe.connect(path)
     except ConnectionRefusedError:

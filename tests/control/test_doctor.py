@@ -16,7 +16,7 @@ from batchudp_handler import BatchUDPReceiver
 from batchudp_handler.cli.doctor import PATIENCE, RESOLVE_SECONDS, findings
 from batchudp_handler.config import HandlerConfig
 from batchudp_handler.core.wire.datagram import CHECKSUM, Ack, Header, encode_ack, parse
-from batchudp_handler.receiver.receive_socket import usable_buffer
+from batchudp_handler.platform import usable_buffer
 from tests.cli.test_receive import Running, run
 
 if TYPE_CHECKING:

@@ -195,7 +195,7 @@ def test_the_kernel_says_what_it_dropped(
 ) -> None:
     """To the datagram, also where only the counter that comes with the next one says it."""
     if is_old_kernel:
-        monkeypatch.setattr(receive_socket, "SO_MEMINFO", 9_999)  # as before Linux 4.12
+        monkeypatch.setattr("batchudp_handler.platform._SO_MEMINFO", 9_999)  # as before Linux 4.12
     received = receive_socket.ReceiveSocket(
         "127.0.0.1", 0, receive_buffer=4_096, buffer_size=2_000
     )

@@ -566,7 +566,7 @@ def test_kernel_drops_are_counted(collected: Collector) -> None:
 
 def test_drops_are_counted_without_meminfo(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the kernel lacks SO_MEMINFO, the counter that comes with datagrams is used."""
-    monkeypatch.setattr(receive_socket, "SO_MEMINFO", 9999)
+    monkeypatch.setattr("batchudp_handler.platform._SO_MEMINFO", 9999)
     own = ReceiveSocket("127.0.0.1", 0, receive_buffer=4096, buffer_size=1000)
     assert own.kernel_drops() == 0
     with connected(own.address) as plain:
@@ -582,7 +582,7 @@ def test_drops_are_counted_without_meminfo(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_unreadable_drops_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nothing tells about drops, the count is None and not 0."""
-    monkeypatch.setattr(receive_socket, "SO_MEMINFO", 9999)
+    monkeypatch.setattr("batchudp_handler.platform._SO_MEMINFO", 9999)
     monkeypatch.setattr(receive_socket, "SO_RXQ_OVFL", 9998)
     with BatchUDPReceiver("127.0.0.1", 0) as receiver:
         assert receiver.stats().kernel_drops is None

@@ -12,7 +12,6 @@ import ipaddress
 import os
 import socket
 import statistics
-import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -34,7 +33,14 @@ from batchudp_handler.core.wire.datagram import (
     parse,
 )
 from batchudp_handler.keys import load_keys
-from batchudp_handler.receiver.receive_socket import grow_receive_buffer, usable_buffer
+from batchudp_handler.platform import (
+    AF_UNIX,
+    PathDiscovery,
+    grow_receive_buffer,
+    never_fragment,
+    path_datagram_size,
+    usable_buffer,
+)
 from batchudp_handler.waits import clamped
 
 if TYPE_CHECKING:
@@ -46,7 +52,7 @@ if TYPE_CHECKING:
 __all__ = ["Finding", "Grade", "examine", "findings"]
 
 SocketAddress: TypeAlias = "tuple[str | int | bytes, ...] | str"
-Place: TypeAlias = "tuple[socket.AddressFamily, SocketAddress]"
+Place: TypeAlias = "tuple[int, SocketAddress]"
 
 RESOLVE_SECONDS = 3.0
 PATIENCE = (0.25, 0.5, 1.0)
@@ -54,8 +60,6 @@ PATIENCE = (0.25, 0.5, 1.0)
 PINGS = 5
 PAUSE = 0.06
 """Seconds between questions: a receiver answers 20 a second to one address."""
-IP_MTU_DISCOVER, IP_MTU, IPV6_MTU_DISCOVER, IPV6_MTU, NEVER_FRAGMENT = 10, 14, 23, 24, 3
-OVERHEAD = {socket.AF_INET: 28, socket.AF_INET6: 48}
 USUAL_SIZES = (8_972, 1_472, 1_452, 1_372, 1_232, 512)
 """What fits Ethernet with jumbo frames, without, with PPPoE, in tunnels, and IPv6 at the least."""
 WANTED_BUFFER = 8_388_608
@@ -94,16 +98,9 @@ class Line:
         self.seal = seal
         self._counter = 0
         self._socket = socket.socket(self.family, socket.SOCK_DGRAM)
-        if self.family == socket.AF_UNIX:
+        if self.family == AF_UNIX:
             self._socket.bind("")  # a name of the kernel's choice: it can be answered
-        elif sys.platform == "linux":
-            v4 = self.family == socket.AF_INET
-            level, option = (
-                (socket.IPPROTO_IP, IP_MTU_DISCOVER)
-                if v4
-                else (socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER)
-            )
-            self._socket.setsockopt(level, option, NEVER_FRAGMENT)
+        never_fragment(self._socket, PathDiscovery.PROBE)
         self._socket.connect(address)
         self.send_buffer = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
 
@@ -113,12 +110,8 @@ class Line:
 
     def path_size(self) -> int:
         """The largest datagram that this machine would send that way in one piece."""
-        if self.family == socket.AF_UNIX or sys.platform != "linux":
-            return MAX_DATAGRAM_SIZE
-        v4 = self.family == socket.AF_INET
-        level, option = (socket.IPPROTO_IP, IP_MTU) if v4 else (socket.IPPROTO_IPV6, IPV6_MTU)
-        size = self._socket.getsockopt(level, option) - OVERHEAD[self.family]
-        return min(size, MAX_DATAGRAM_SIZE)
+        size = path_datagram_size(self._socket)
+        return MAX_DATAGRAM_SIZE if size is None else min(size, MAX_DATAGRAM_SIZE)
 
     def ping(self, patience: float) -> tuple[float, Header] | None:
         """Round trip and header of the answer to a SYNC; None: there was none.
@@ -234,7 +227,7 @@ def findings(config: HandlerConfig) -> Iterator[Finding]:
 def _resolve(host: str, port: int) -> tuple[list[Place], float] | str:
     """The addresses and the seconds that it took, or what went wrong."""
     if host.startswith("unix://"):
-        return [(socket.AF_UNIX, host.removeprefix("unix://"))], 0.0
+        return [(AF_UNIX, host.removeprefix("unix://"))], 0.0
     begun = time.monotonic()
     found: list[Place] = []
     problem = [f"no answer within {RESOLVE_SECONDS:.0f} s"]
@@ -398,7 +391,7 @@ def _buffer_findings(line: Line, place: Place) -> Iterator[Finding]:
     sending, receiving = _system_limit("wmem_max"), _system_limit("rmem_max")
     limit = "" if sending is None else f", net.core.wmem_max {sending:,}"
     yield Finding("buffers", f"sending: {line.send_buffer:,} bytes{limit}")
-    if line.family == socket.AF_UNIX:  # it has no buffer of its own
+    if line.family == AF_UNIX:  # it has no buffer of its own
         return
     if not _is_local(place):
         yield Finding("buffers", "receiving: what counts is the receiver's machine")

@@ -19,14 +19,14 @@ import time
 from typing import TYPE_CHECKING
 
 from batchudp_handler.cli.common import ExitCode
+from batchudp_handler.platform import END_SIGNALS
 from batchudp_handler.waits import clamped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["END_SIGNALS", "Ending", "end_by_default", "follow_by_socket"]
+__all__ = ["Ending", "end_by_default", "follow_by_socket"]
 
-END_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 GRACE = 0.6
 """Seconds beyond the script's own time for what is not counted in it, such as joining threads."""
 LAST_WORDS_SECONDS = 0.2

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
 
+from batchudp_handler.platform import restrict_to_owner
+
 __all__ = ["add_arguments", "key_line", "run"]
 
 OWNER_ONLY = 0o600
@@ -88,5 +90,5 @@ def _write_new(path: str, line: str) -> None:
         message = f"{path}: cannot be made ({error.strerror})"
         raise UsageError(message) from None
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        os.fchmod(descriptor, OWNER_ONLY)  # whatever the umask
+        restrict_to_owner(descriptor)
         file.write(line)

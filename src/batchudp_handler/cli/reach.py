@@ -10,12 +10,12 @@ import asyncio
 import contextlib
 import logging
 import logging.handlers
-import os
 import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from batchudp_handler.core.errors import ConfigError
+from batchudp_handler.platform import AF_UNIX, CAN_REUSE_ADDRESS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,7 +48,7 @@ def reach_sinks() -> Iterator[str]:
         target for handler in _handlers() if (target := _target(handler)) is not None
     )
     for target in targets:
-        family = socket.AF_UNIX if isinstance(target.address, str) else socket.AF_UNSPEC
+        family = AF_UNIX if isinstance(target.address, str) else socket.AF_UNSPEC
         try:
             _connect(family, target)
         except OSError as error:
@@ -88,7 +88,7 @@ def _target(handler: logging.Handler) -> Target | None:
 
 def _connect(family: int, target: Target) -> None:
     """Over TCP somebody has to listen; a datagram only needs an address and a way to it."""
-    if family == socket.AF_UNIX:
+    if family == AF_UNIX:
         with socket.socket(family, target.kind) as plain:
             plain.connect(target.address)
         return
@@ -159,7 +159,7 @@ def reach_metrics_port(host: str, port: int) -> str:
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, kind, protocol, _, address = found[0]
     with socket.socket(family, kind, protocol) as plain:
-        if os.name == "posix":
+        if CAN_REUSE_ADDRESS:
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             plain.bind(address)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import signal
 import threading
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
@@ -33,10 +32,11 @@ from batchudp_handler.control.place import AUTO
 from batchudp_handler.control.pulse import READER, WORKER
 from batchudp_handler.core.errors import ConfigError
 from batchudp_handler.engines import forwarder
+from batchudp_handler.platform import RELOAD_SIGNAL, REPORT_SIGNAL, usable_buffer
 from batchudp_handler.receiver import BatchUDPReceiver
 from batchudp_handler.receiver.guard import Guard, Loop, error_text, run_loop
 from batchudp_handler.receiver.handler_errors import configured_handlers
-from batchudp_handler.receiver.receive_socket import address_text, is_loopback, usable_buffer
+from batchudp_handler.receiver.receive_socket import address_text, is_loopback
 from batchudp_handler.receiver.reemit import DIAGNOSTICS
 from batchudp_handler.settings import (
     HOST,
@@ -191,15 +191,16 @@ class Service:
 
     def _install_signals(self, reload: Callable[[], str]) -> None:
         apply = reloader(self._receiver, reload)
+        actions: dict[int | None, Callable[[], object]] = {
+            # on the worker, between two batches: no record meets a half made configuration
+            RELOAD_SIGNAL: lambda: self._receiver.call_between_batches(apply),
+            REPORT_SIGNAL: self._report_now.set,
+        }
         Ending(
             self._config.shutdown_timeout,
             on_end=self._begin_to_end,
             last_words=self._last_words,
-            others={
-                # on the worker, between two batches: no record meets a half made configuration
-                signal.SIGHUP: lambda: self._receiver.call_between_batches(apply),
-                signal.SIGUSR1: self._report_now.set,
-            },
+            others={number: act for number, act in actions.items() if number is not None},
         ).follow()
 
     def _begin_to_end(self) -> None:

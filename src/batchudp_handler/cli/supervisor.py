@@ -30,9 +30,10 @@ from batchudp_handler.cli.common import (
     stats_json,
     write_line,
 )
-from batchudp_handler.cli.ending import END_SIGNALS, follow_by_socket
+from batchudp_handler.cli.ending import follow_by_socket
 from batchudp_handler.cli.service import PROGRAM, announce, receiver_summary, write_whole
 from batchudp_handler.cli.worker import SIGNALS
+from batchudp_handler.platform import END_SIGNALS
 from batchudp_handler.receiver.group import steer_by_stream
 from batchudp_handler.receiver.receive_socket import address_text
 from batchudp_handler.receiver.totals import total

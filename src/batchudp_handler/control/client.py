@@ -16,6 +16,8 @@ from batchudp_handler.waits import clamped
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+from batchudp_handler.platform import AF_UNIX
+
 __all__ = ["NobodyAnswers", "ask", "follow"]
 
 ANSWER_SECONDS = 5.0
@@ -70,7 +72,7 @@ def _connected(places: Sequence[str], timeout: float) -> socket.socket:
         raise NobodyAnswers("no control socket is known; say --control-socket PATH")
     problems = []
     for path in places:
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection = socket.socket(AF_UNIX, socket.SOCK_STREAM)
         connection.settimeout(clamped(timeout))
         try:
             connection.connect(path)

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
+from batchudp_handler.platform import AF_UNIX
+
 __all__ = ["Notifier"]
 
 
@@ -48,6 +50,6 @@ class Notifier:
         text = "\n".join(
             f"{name}={' '.join(str(value).split())}" for name, value in assignments.items()
         )
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
+        with contextlib.suppress(OSError), socket.socket(AF_UNIX, socket.SOCK_DGRAM) as one:
             one.setblocking(False)  # a manager that does not read must not stop us
             one.sendto(text.encode(), self._address)

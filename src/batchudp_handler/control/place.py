@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from batchudp_handler.platform import HAS_UNIX_SOCKETS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -26,6 +28,8 @@ def server_place(setting: str, environ: Mapping[str, str]) -> str | None:
         return None
     if setting != AUTO:
         return setting
+    if not HAS_UNIX_SOCKETS:
+        return None
     directory = environ.get("RUNTIME_DIRECTORY", "").partition(":")[0]
     if directory:
         return os.path.join(directory, "control.sock")
@@ -39,6 +43,6 @@ def places_to_look(setting: str, environ: Mapping[str, str]) -> list[str]:
     """The paths at which a receiver may answer, the likeliest first."""
     own = server_place(setting, environ)
     places = [] if own is None else [own]
-    if setting == AUTO and OF_THE_UNIT not in places:
+    if setting == AUTO and HAS_UNIX_SOCKETS and OF_THE_UNIT not in places:
         places.append(OF_THE_UNIT)
     return places

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from batchudp_handler.console import JSONFormatter
 from batchudp_handler.control.door import BACKLOG, LONGEST_REQUEST, REQUEST_SECONDS, Client, Door
 from batchudp_handler.control.tap import RecordFilter
+from batchudp_handler.platform import AF_UNIX, restrict_to_owner
 from batchudp_handler.receiver.guard import Guard, Loop, Seam
 from batchudp_handler.unix_paths import identity_of, remove_dead, remove_own
 
@@ -207,9 +208,9 @@ def _line(value: object) -> bytes:
 
 def _listen(path: str) -> tuple[socket.socket, tuple[int, int] | None]:
     remove_dead(path, socket.SOCK_STREAM)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener = socket.socket(AF_UNIX, socket.SOCK_STREAM)
     try:
-        os.fchmod(listener.fileno(), 0o600)  # on Linux the path gets it with bind, without a gap
+        restrict_to_owner(listener.fileno())  # on Linux the path gets it with bind, without a gap
         listener.bind(path)
         os.chmod(path, 0o600)
         listener.listen(BACKLOG)

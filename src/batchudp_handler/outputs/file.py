@@ -9,26 +9,28 @@ path is seen in the same way.
 from __future__ import annotations
 
 import os
-import select
 import stat
 import time
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
-from batchudp_handler.waits import milliseconds, sleep_for
+from batchudp_handler.platform import (
+    OPEN_OUTPUT,
+    give_owner_and_mode,
+    read_at,
+    wait_until_writable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from batchudp_handler.core.output.pending_lines import PendingLines
 
-__all__ = ["FileTarget", "wait_until_writable"]
+__all__ = ["FileTarget"]
 
 MOST_AT_ONCE = 1 << 20
 ROTATION_RETRY_SECONDS = 60.0
 """A rotation that failed is tried again after this; meanwhile the file grows."""
-_NONBLOCK = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
-_BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 def _say_nothing(_: OSError) -> None:
@@ -168,7 +170,7 @@ class FileTarget:
         self._is_torn = self._ends_in_a_line()
 
     def _open_for(self, access: int) -> None:
-        flags = access | os.O_APPEND | _NONBLOCK | _BINARY
+        flags = access | os.O_APPEND | OPEN_OUTPUT
         before = self.status
         is_new = False
         try:
@@ -178,15 +180,15 @@ class FileTarget:
             descriptor = os.open(self.name, flags | os.O_CREAT, mode)
             is_new = True
         if is_new and before is not None and stat.S_ISREG(before.st_mode):
-            _dress(descriptor, before)
+            give_owner_and_mode(descriptor, before)
         self._descriptor, self.status = descriptor, os.fstat(descriptor)
 
     def _ends_in_a_line(self) -> bool:
         """Whether somebody began a line and died: the next one must not go on there."""
-        if not (self._is_file and self._size and hasattr(os, "pread")):
+        if not (self._is_file and self._size):
             return False
         try:
-            return os.pread(self._descriptor, 1, self._size - 1) not in {b"\n", b""}
+            return read_at(self._descriptor, 1, self._size - 1) not in {b"\n", b""}
         except OSError:
             return False  # not open for reading
 
@@ -253,25 +255,3 @@ class FileTarget:
             if os.fstat(self._descriptor).st_size == self._size:
                 os.ftruncate(self._descriptor, self._synced_size)
                 self._size = self._synced_size
-
-
-def _dress(descriptor: int, like: os.stat_result) -> None:
-    """Give a new file the owner and the mode of another one, as far as this process may."""
-    if not hasattr(os, "fchown"):
-        return
-    with suppress(OSError):
-        os.fchown(descriptor, like.st_uid, -1)
-    with suppress(OSError):
-        os.fchown(descriptor, -1, like.st_gid)
-    with suppress(OSError):
-        os.fchmod(descriptor, stat.S_IMODE(like.st_mode))
-
-
-def wait_until_writable(descriptor: int, seconds: float) -> bool:
-    """Wait until a write would not block, or for so long; whether it would not."""
-    if descriptor < 0 or not hasattr(select, "poll"):
-        sleep_for(seconds)
-        return True
-    poll = select.poll()
-    poll.register(descriptor, select.POLLOUT)
-    return bool(poll.poll(milliseconds(seconds)))

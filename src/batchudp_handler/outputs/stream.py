@@ -13,8 +13,8 @@ import stat
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, TextIO
 
-from batchudp_handler.outputs.file import wait_until_writable
 from batchudp_handler.outputs.output import NoReader
+from batchudp_handler.platform import HAS_NONBLOCKING_FILES, open_again, wait_until_writable
 
 if TYPE_CHECKING:
     from batchudp_handler.core.output.pending_lines import PendingLines
@@ -102,12 +102,11 @@ def _open_again(stream: TextIO) -> tuple[io.RawIOBase, bool, bool]:
     raw: io.RawIOBase = getattr(stream.buffer, "raw", stream.buffer)  # type: ignore[arg-type]  # unbuffered, it is its own
     descriptor = raw.fileno()
     mode = os.fstat(descriptor).st_mode
-    if stat.S_ISREG(mode) or os.name == "nt" or not os.get_blocking(descriptor):
+    if stat.S_ISREG(mode) or not HAS_NONBLOCKING_FILES or not os.get_blocking(descriptor):
         return raw, False, False
     if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
-        flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
         try:
-            return io.FileIO(os.open(f"/proc/self/fd/{descriptor}", flags), "wb"), False, True
+            return io.FileIO(open_again(descriptor), "wb"), False, True
         except OSError:
             pass  # no /proc, or the terminal belongs to another user
     return raw, True, False

@@ -16,17 +16,15 @@ import array
 import contextlib
 import socket
 import struct
-import sys
 from typing import TYPE_CHECKING
 
 from batchudp_handler.core.errors import ConfigError
+from batchudp_handler.platform import CAN_SHARE_PORT, SO_ATTACH_REUSEPORT_CBPF
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["bind_group", "steer_by_stream"]
-
-SO_ATTACH_REUSEPORT_CBPF = getattr(socket, "SO_ATTACH_REUSEPORT_CBPF", 51)
 
 _INSTRUCTION = struct.Struct("=HBBI")
 _LOAD_HALF, _LOAD_BYTE, _LOAD_WORD = 0x28, 0x30, 0x20
@@ -46,7 +44,7 @@ def bind_group(host: str, port: int, count: int) -> list[socket.socket]:
         ConfigError: This system cannot share an address so.
         OSError: The address cannot be bound.
     """
-    if sys.platform != "linux":
+    if not CAN_SHARE_PORT:
         message = "more than one worker needs Linux, where sockets can share a port"
         raise ConfigError(message)
     if host.startswith("unix://"):

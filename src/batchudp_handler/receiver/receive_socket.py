@@ -4,8 +4,7 @@ The only socket of the receiving side: UDP over IPv4 or IPv6, a unix datagram so
 systemd opened and handed over. It is read until it is empty, because what waits in the kernel is
 the one thing that can overflow: at the default buffer, 92 datagrams of 1,400 bytes or 3 of 65,507.
 
-Numbers that Python's `socket` does not name come from Linux's `asm-generic/socket.h`. Where an
-option is missing, reading works all the same and the drop count says None.
+Where the system does not tell what it dropped, reading works all the same and the count is None.
 """
 
 from __future__ import annotations
@@ -13,15 +12,20 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import select
 import socket
 import struct
-import sys
 from typing import TYPE_CHECKING
 
 from batchudp_handler.core.wire.reply_names import beside
+from batchudp_handler.platform import (
+    AF_UNIX,
+    POLLIN,
+    SO_RXQ_OVFL,
+    grow_receive_buffer,
+    kernel_drops,
+    present_waiter,
+)
 from batchudp_handler.unix_paths import identity_of, remove_dead, remove_own
-from batchudp_handler.waits import milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, MutableMapping
@@ -31,17 +35,10 @@ if TYPE_CHECKING:
 __all__ = [
     "ReceiveSocket",
     "address_text",
-    "grow_receive_buffer",
     "inherited_socket",
     "is_loopback",
-    "usable_buffer",
 ]
 
-SO_RCVBUFFORCE = 33
-SO_RXQ_OVFL = 40
-SO_MEMINFO = 55
-SK_MEMINFO_DROPS = 8
-SK_MEMINFO = struct.Struct("=9I")
 COUNTER = struct.Struct("=I")
 
 FIRST_INHERITED_DESCRIPTOR = 3
@@ -71,9 +68,8 @@ class ReceiveSocket:
         self._woken, self._waker = socket.socketpair()
         self._woken.setblocking(False)
         self._waker.setblocking(False)
-        self._poll = select.poll()
-        self._poll.register(self._socket, select.POLLIN)
-        self._poll.register(self._woken, select.POLLIN)
+        descriptors = (self._socket.fileno(), self._woken.fileno())
+        self._wait = present_waiter()(dict.fromkeys(descriptors, POLLIN))
         self._is_closed = False
 
     def _bound(self, host: str, port: int) -> socket.socket:
@@ -89,7 +85,7 @@ class ReceiveSocket:
 
     def _bound_to_path(self, path: str) -> socket.socket:
         remove_dead(path, socket.SOCK_DGRAM)
-        bound = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        bound = socket.socket(AF_UNIX, socket.SOCK_DGRAM)
         with _closed_on_error(bound):
             bound.bind(path)
         self._unix_path = path
@@ -98,7 +94,7 @@ class ReceiveSocket:
 
     def _receiver(self) -> Callable[[int], tuple[bytes, object]]:
         """`recvfrom`, or where only that tells about drops, `recvmsg` with the drop counter."""
-        if _drops_from_meminfo(self._socket) is not None:
+        if SO_RXQ_OVFL is None or kernel_drops(self._socket) is not None:
             return self._socket.recvfrom
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, SO_RXQ_OVFL, 1)
@@ -118,7 +114,7 @@ class ReceiveSocket:
     def address(self) -> Address:
         """Where others send to: host and port, or `unix:///path`."""
         name = self._socket.getsockname()
-        return f"unix://{name}" if self._socket.family == socket.AF_UNIX else name[:2]
+        return f"unix://{name}" if self._socket.family == AF_UNIX else name[:2]
 
     @property
     def is_loopback(self) -> bool:
@@ -129,15 +125,14 @@ class ReceiveSocket:
         """Datagrams that found the kernel's queue full; None where that cannot be read."""
         if self._is_closed:
             return self._overflow_count
-        drops = _drops_from_meminfo(self._socket)
+        drops = kernel_drops(self._socket)
         return self._overflow_count if drops is None else drops
 
     def wait(self, timeout: float | None) -> None:
         """Until there is something to read, somebody calls `wake`, or the time is up."""
-        for descriptor, _ in self._poll.poll(milliseconds(timeout)):
-            if descriptor == self._woken.fileno():
-                with contextlib.suppress(BlockingIOError):
-                    self._woken.recv(4096)
+        if self._woken.fileno() in self._wait(timeout):
+            with contextlib.suppress(BlockingIOError):
+                self._woken.recv(4096)
 
     def wake(self) -> None:
         """End a `wait`; may be called from any thread and from a signal handler."""
@@ -155,12 +150,12 @@ class ReceiveSocket:
         try:
             while len(received) < limit:
                 received.append(receive(size))  # type: ignore[arg-type]  # addresses are Any
-        except BlockingIOError:
-            pass
+        except (BlockingIOError, ConnectionResetError):
+            pass  # nothing more; or, on Windows, an earlier answer found its sender gone
         except OSError:
             if not received:
                 raise
-        if self._socket.family == socket.AF_UNIX:
+        if self._socket.family == AF_UNIX:
             return [(data, os.fsdecode(address or "")) for data, address in received]  # type: ignore[arg-type]  # str, bytes or None
         return received
 
@@ -231,31 +226,6 @@ def is_loopback(address: Address) -> bool:
         return True
     host = str(address[0])
     return host == "::1" or host.removeprefix("::ffff:").startswith("127.")
-
-
-def grow_receive_buffer(sock: socket.socket, wanted: int) -> int:
-    """Ask with privilege, then without; the kernel's answer counts its bookkeeping, too."""
-    for option in (SO_RCVBUFFORCE, socket.SO_RCVBUF):
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, option, wanted)
-            break
-        except OSError:
-            continue
-    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
-
-
-def usable_buffer(granted: int) -> int:
-    """Of what the kernel says it granted, the part that was asked for: Linux doubles it."""
-    return granted // 2 if sys.platform == "linux" else granted
-
-
-def _drops_from_meminfo(sock: socket.socket) -> int | None:
-    """The exact number at any time, from a call that needs 0.7 us and no datagram."""
-    try:
-        answer = sock.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, SK_MEMINFO.size)
-        return int(SK_MEMINFO.unpack(answer)[SK_MEMINFO_DROPS])
-    except (OSError, struct.error):
-        return None
 
 
 @contextlib.contextmanager

@@ -10,7 +10,6 @@ import math
 import socket
 import threading
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 from batchudp_handler.core.errors import DecodeError
@@ -26,6 +25,7 @@ from batchudp_handler.core.wire.datagram import (
     decode_sync,
     parse,
 )
+from batchudp_handler.platform import AF_UNIX, grow_receive_buffer
 from batchudp_handler.settings import timeout as as_timeout
 
 if TYPE_CHECKING:
@@ -51,10 +51,9 @@ class DatagramCollector:
     """
 
     def __init__(self, path: str | None = None, *, port: int = 0) -> None:
-        family = socket.AF_INET if path is None else socket.AF_UNIX
+        family = socket.AF_INET if path is None else AF_UNIX
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
-        with suppress(OSError):  # SO_RCVBUFFORCE: more than an ordinary user gets
-            self._socket.setsockopt(socket.SOL_SOCKET, 33, RECEIVE_BUFFER)
+        grow_receive_buffer(self._socket, RECEIVE_BUFFER)
         self._socket.bind(("127.0.0.1", port) if path is None else path)
         self.address: tuple[str, int] = (
             self._socket.getsockname() if path is None else (f"unix://{path}", 0)

@@ -1,4 +1,4 @@
-"""Is this descriptor still ours?
+"""A socket of ours, told from a foreign one that got its descriptor's number.
 
 Programs that turn themselves into daemons close every descriptor they find (`os.closerange`).
 Soon somebody else's file gets the number that was ours, and a datagram would be written into
@@ -8,8 +8,9 @@ or closed; what has become foreign is let go.
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
+
+from batchudp_handler.platform import identity_of_socket
 
 if TYPE_CHECKING:
     import socket
@@ -25,11 +26,12 @@ class OwnedSocket:
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self.socket = sock
-        self._identity = _identify(sock.fileno())
+        self._identity = identity_of_socket(sock.fileno())
 
     def is_intact(self) -> bool:
         """Whether the descriptor still is the one that was opened."""
-        return self._identity is not None and _identify(self.socket.fileno()) == self._identity
+        identity = identity_of_socket(self.socket.fileno())
+        return identity is not None and identity == self._identity
 
     def close(self) -> None:
         """Close what is ours; let go of what is not."""
@@ -37,11 +39,3 @@ class OwnedSocket:
             self.socket.close()
         else:
             self.socket.detach()
-
-
-def _identify(descriptor: int) -> tuple[int, int] | None:
-    try:
-        status = os.fstat(descriptor)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino

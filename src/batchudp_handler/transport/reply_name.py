@@ -14,14 +14,13 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import sys
 
 from batchudp_handler.core.wire.reply_names import is_reply_name, reply_path
+from batchudp_handler.platform import HAS_ABSTRACT_NAMES
 from batchudp_handler.unix_paths import identity_of, remove_dead, remove_own
 
 __all__ = ["ReplyName"]
 
-HAS_ABSTRACT_NAMES = sys.platform == "linux"
 FIRST_PATIENCE, LAST_PATIENCE = 0.15, 10.0
 """Seconds that an answer may take before another name is tried; doubled."""
 MOST_LOOKED_AT = 1_000

@@ -12,6 +12,8 @@ import socket
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
+from batchudp_handler.platform import AF_UNIX
+
 __all__ = [
     "Address",
     "Resolver",
@@ -61,7 +63,7 @@ def look_up(
 ) -> list[Address]:
     """The addresses of a host, IPv4 first: a receiver on 0.0.0.0 does not hear IPv6."""
     if host.startswith(UNIX):
-        return [(socket.AF_UNIX, host.removeprefix(UNIX))]
+        return [(AF_UNIX, host.removeprefix(UNIX))]
     # As text, even an ASCII name makes Python import its IDNA codec; a child that is forked while
     # that goes on never gets the codec, and could not look up anything.
     name = host.encode("ascii") if host.isascii() else host

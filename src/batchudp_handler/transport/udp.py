@@ -8,27 +8,27 @@ and records wait in the buffer.
 from __future__ import annotations
 
 import errno
-import select
+import os
 import socket
-import sys
-from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
 
 from batchudp_handler.core.causes import trouble_words
 from batchudp_handler.core.send.retry import SendFailure
 from batchudp_handler.core.wire.constants import MAX_DATAGRAM_SIZE
+from batchudp_handler.platform import (
+    AF_UNIX,
+    POLLIN,
+    POLLOUT,
+    never_fragment,
+    path_datagram_size,
+    present_waiter,
+)
 from batchudp_handler.transport.owned import OwnedSocket
 from batchudp_handler.transport.reply_name import ReplyName
 from batchudp_handler.transport.resolver import Address, Resolver, RunAside, SocketAddress
 from batchudp_handler.transport.wakeup import Wakeup
-from batchudp_handler.waits import clamped, milliseconds
 
 __all__ = ["SendError", "UDPTransport"]
 
-WaitForAny: TypeAlias = Callable[[Mapping[int, int], float | None], None]
-
-POLLIN, POLLOUT = 1, 4
-"""As in `select`, which has them only where it has `poll`."""
 SEND_BUFFER_FLOOR = 131_072
 """Bytes; two of the largest datagrams."""
 FIRST_RETRY, LAST_RETRY = 0.1, 2.0
@@ -36,17 +36,13 @@ FIRST_RETRY, LAST_RETRY = 0.1, 2.0
 BLIND_WAIT = 0.1
 """Seconds between two looks at the buffer while there is no descriptor to be woken by."""
 
-# Linux, <linux/in.h> and <linux/in6.h>; the socket module has no names for these.
-IP_MTU_DISCOVER, IP_MTU, IPV6_MTU_DISCOVER, IPV6_MTU = 10, 14, 23, 24
-NEVER_FRAGMENT = 2
-OVERHEAD = {socket.AF_INET: 28, socket.AF_INET6: 48}
-"""Bytes of the IP and the UDP header."""
-
 FAILURES = {
     errno.EAGAIN: SendFailure.WOULD_BLOCK,
+    errno.EWOULDBLOCK: SendFailure.WOULD_BLOCK,  # on Windows, not the same
     errno.ENOBUFS: SendFailure.WOULD_BLOCK,
     errno.ENOMEM: SendFailure.WOULD_BLOCK,
     errno.ECONNREFUSED: SendFailure.REFUSED,
+    errno.ECONNRESET: SendFailure.REFUSED,  # as Windows says it
     errno.EMSGSIZE: SendFailure.TOO_BIG,
 }
 """What the core has to know about an errno; all others make the receiver unreachable."""
@@ -62,7 +58,7 @@ class SendError(Exception):
             # a Unix socket refuses this datagram; the one before was taken
             self.failure = SendFailure.UNREACHABLE
         self.code = code
-        self.is_until_writable = code == errno.EAGAIN
+        self.is_until_writable = code in {errno.EAGAIN, errno.EWOULDBLOCK}
         """The socket's own buffer is full, and the kernel will say when it no longer is."""
 
 
@@ -123,16 +119,15 @@ class UDPTransport:
         makes its first one at that moment. To be called where the thread is started.
         """
         self._make_socket = socket.socket
-        self._wait_for_any = (
-            _wait_by_poll(select.poll)
-            if hasattr(select, "poll")
-            else (_wait_by_select(select.select))
-        )
+        self._wait_for_any = present_waiter()
 
     # --- opening -------------------------------------------------------------------------------
 
     def open(self, now: float) -> bool:
         """Have a socket, or get nearer to one; does not wait for a resolver.
+
+        To be called in each turn before anything is sent: here the descriptor is compared with
+        what was opened. An `fstat` for each datagram would cost half as much as sending it.
 
         Returns:
             Whether datagrams can be sent. If not, call again at `retry_at`, or when woken.
@@ -141,6 +136,7 @@ class UDPTransport:
         if is_due and not self._resolver.is_busy and now >= self._retry_at:
             self._resolve(now)
         self._take_answer(now)
+        self._let_go_of_foreign()
         if self._reply_name is not None and self._reply_name.is_to_change(now):
             self._disconnect()
         if self._owned is None and self._addresses and now >= self._retry_at:
@@ -149,9 +145,16 @@ class UDPTransport:
 
     def open_known(self) -> bool:
         """Have a socket to an address that is known already, or to none; asks no resolver."""
+        self._let_go_of_foreign()
         if self._owned is None and self._addresses:
             self._connect(0.0)
         return self._owned is not None
+
+    def _let_go_of_foreign(self) -> None:
+        """Drop a socket whose descriptor somebody else has closed, or got meanwhile."""
+        if self._owned is not None and not self._owned.is_intact():
+            self._count_error(OSError(errno.EBADF, os.strerror(errno.EBADF)))
+            self._disconnect()
 
     @property
     def retry_at(self) -> float | None:
@@ -206,8 +209,11 @@ class UDPTransport:
     def _connected(self, family: int, address: SocketAddress) -> socket.socket:
         sock = self._make_socket(family, socket.SOCK_DGRAM)
         try:
-            self._prepare(sock, family)
-            if family == socket.AF_UNIX:
+            if sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) < SEND_BUFFER_FLOOR:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_FLOOR)
+            if self._fit_path:
+                never_fragment(sock)
+            if family == AF_UNIX:
                 self._name(sock, str(address))
             sock.setblocking(False)
             sock.connect(address)
@@ -215,16 +221,6 @@ class UDPTransport:
             sock.close()
             raise
         return sock
-
-    def _prepare(self, sock: socket.socket, family: int) -> None:
-        if sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) < SEND_BUFFER_FLOOR:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_FLOOR)
-        if sys.platform != "linux":
-            return
-        if self._fit_path and family == socket.AF_INET:
-            sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, NEVER_FRAGMENT)
-        elif self._fit_path and family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, NEVER_FRAGMENT)
 
     def _name(self, sock: socket.socket, receiver: str) -> None:
         """Give a unix socket a name under which it can be answered, if there is one."""
@@ -275,14 +271,14 @@ class UDPTransport:
             self._checked().send(datagram)
         except OSError as error:
             self._count_error(error)
-            is_local = self._family == socket.AF_UNIX
+            is_local = self._family == AF_UNIX
             failed = SendError(error.errno or errno.EIO, is_local=is_local)
             self._on_failure(failed.failure)
             raise failed from None
 
     def _checked(self) -> socket.socket:
-        if self._owned is None or not self._owned.is_intact():
-            raise OSError(errno.EBADF, "not ours")
+        if self._owned is None:
+            raise OSError(errno.EBADF, "no socket")
         if self._is_refused:
             self._is_refused = False
             raise OSError(errno.ECONNREFUSED, "an earlier datagram was refused")
@@ -295,11 +291,11 @@ class UDPTransport:
 
     def receive(self) -> bytes | None:
         """One datagram that has come in, or None."""
-        if self._owned is None or not self._owned.is_intact():
+        if self._owned is None:
             return None
         try:
             datagram = self._owned.socket.recv(65_536)
-        except ConnectionRefusedError:
+        except (ConnectionRefusedError, ConnectionResetError):
             # the kernel would have told the next `send`: keep it for that
             self._is_refused = True
             return None
@@ -314,19 +310,13 @@ class UDPTransport:
         """The largest datagram that the path is known to carry; None where nobody knows."""
         if self._owned is None:
             return None
-        if self._family == socket.AF_UNIX:
+        if self._family == AF_UNIX:
             return MAX_DATAGRAM_SIZE
-        if sys.platform != "linux":
-            return None
-        if self._family == socket.AF_INET:
-            level, option = socket.IPPROTO_IP, IP_MTU
-        else:
-            level, option = socket.IPPROTO_IPV6, IPV6_MTU
         try:
-            size = self._owned.socket.getsockopt(level, option)
+            size = path_datagram_size(self._owned.socket)
         except OSError:
             return None
-        return min(size - OVERHEAD[socket.AddressFamily(self._family)], MAX_DATAGRAM_SIZE)
+        return None if size is None else min(size, MAX_DATAGRAM_SIZE)
 
     # --- waiting -------------------------------------------------------------------------------
 
@@ -342,12 +332,9 @@ class UDPTransport:
         events = (POLLIN if readable else 0) | (POLLOUT if writable else 0)
         descriptors = dict.fromkeys(self.wakeup.descriptors(), POLLIN)
         if events and self._owned is not None:
-            if not self._owned.is_intact():
-                self._disconnect()
-                return
             descriptors[self._owned.socket.fileno()] = events
-        self._wait_for_any(descriptors, timeout)
-        self.wakeup.clear()
+        if self._wait_for_any(descriptors)(timeout):
+            self.wakeup.clear()
 
     # --- closing -------------------------------------------------------------------------------
 
@@ -362,24 +349,3 @@ class UDPTransport:
         """Close what is ours; `open_known` and `send` still work after it, waiting does not."""
         self._disconnect()
         self.wakeup.close()
-
-
-def _wait_by_poll(make_poll: Callable[[], Any]) -> WaitForAny:
-    def wait(descriptors: Mapping[int, int], timeout: float | None) -> None:
-        poll = make_poll()
-        for descriptor, events in descriptors.items():
-            poll.register(descriptor, events)
-        poll.poll(milliseconds(timeout))
-
-    return wait
-
-
-def _wait_by_select(select_any: Callable[..., object]) -> WaitForAny:
-    """As eventlet has it, which takes `poll` away."""
-
-    def wait(descriptors: Mapping[int, int], timeout: float | None) -> None:
-        readable = [fd for fd, events in descriptors.items() if events & POLLIN]
-        writable = [fd for fd, events in descriptors.items() if events & POLLOUT]
-        select_any(readable, writable, [], clamped(timeout))
-
-    return wait

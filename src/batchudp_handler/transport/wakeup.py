@@ -25,7 +25,10 @@ class Wakeup:
         self._writer: OwnedSocket | None = None
 
     def send(self) -> None:
-        """Wake the waiter. Never waits, never raises."""
+        """Wake the waiter. Never waits, never raises.
+
+        The descriptor is looked at each time, since the last turn may be long ago.
+        """
         writer = self._writer
         try:
             if writer is not None and writer.is_intact():
