@@ -81,12 +81,8 @@ MAY_IMPORT: Mapping[str, frozenset[str]] = {
     "transport": frozenset({"core", "waits", "platform", "unix_paths"}),
     "spool": frozenset({"core"}),
     "flusher": frozenset({"core", "transport", "spool", "waits"}),
-    "handler": frozenset(
-        {
-            *("core", "config", "settings", "fork", "signals", "keys"),
-            *("transport", "spool", "flusher"),
-        }
-    ),
+    "sending": frozenset({"core", "config", "settings", "keys", "transport", "flusher"}),
+    "handler": frozenset({"core", "config", "settings", "sending", "fork", "signals", "flusher"}),
     # the receiving shell
     "keys": frozenset({"core"}),
     "receiver": frozenset(

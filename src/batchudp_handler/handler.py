@@ -11,42 +11,31 @@ raises it, as with the handlers of the standard library; such a record is not ac
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import weakref
 from contextlib import suppress
-from copy import deepcopy
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from batchudp_handler import fork
 from batchudp_handler.config import HandlerConfig
-from batchudp_handler.core.errors import ConfigError
 from batchudp_handler.core.places import place_text
-from batchudp_handler.core.records.batch import BatchHeader
 from batchudp_handler.core.records.plain import format_exception
 from batchudp_handler.core.records.snapshot import LEVELNO, capture
-from batchudp_handler.core.send.sender import SenderSettings, StoragePolicy
-from batchudp_handler.core.wire.constants import MAX_DATAGRAM_SIZE
-from batchudp_handler.core.wire.datagram import CHECKSUM
 from batchudp_handler.flusher import Flusher, FlusherSettings
 from batchudp_handler.flusher.note import write_note
+from batchudp_handler.sending import check_spool, flusher_settings, key_of
 from batchudp_handler.settings import timeout as as_timeout
+from batchudp_handler.settings import values_of
 from batchudp_handler.signals import end_draining, start_draining
-from batchudp_handler.transport import host_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from batchudp_handler.core.records.batch import JSON
+    from batchudp_handler.config import Delivery, Encoding, Fsync, Overflow
     from batchudp_handler.core.send.stats import SenderStats
-    from batchudp_handler.core.wire.auth import Key
 
 __all__ = ["BatchUDPHandler"]
 
-HELD_SHARE = 2
-"""Half of the capacity, in records and in bytes, may be on its way; the other half is for records
-that come meanwhile."""
 FIXED = (
     *("delivery", "encoding", "key_file"),
     *("spool_directory", "spool_size_bytes", "spool_age_seconds", "spool_fsync"),
@@ -71,39 +60,39 @@ class BatchUDPHandler(logging.Handler):
     as text, the host as ``"host:port"``, ``"[::1]:port"`` or ``"unix:///path"``.
 
     Args:
-        host: The receiver's name or address.
-        port: The receiver's port.
-        level: Records below it are not shipped.
-        batch_size: So many waiting records trigger a flush, which takes all that wait.
-        flush_interval: Seconds after which waiting records leave anyway. The first record after
-            a quiet time leaves at once.
-        flush_level: A record at or above this level leaves at once; None: no level does.
-        capacity: Records that may wait or be retained until they are confirmed.
-        capacity_bytes: Bytes that their texts may take.
-        overflow: What happens when that many do: ``"drop_oldest"``, ``"drop_newest"``, or
-            ``"block"``, which holds the log call.
-        overflow_timeout: Seconds that ``"block"`` holds a log call before the record is dropped;
-            None: without end.
-        protect_level: Records below it leave a fifth of the capacity to those at or above it.
-        compress: Compress where it pays.
-        encoding: ``"compact"``, or ``"json"`` for receivers other than this package's, which
-            then cannot tell what was lost.
-        max_datagram_size: Bytes; None: what the path carries.
-        max_retries: Attempts after a failed send.
-        delivery: ``"one_way"``, or ``"acknowledged"`` to keep records until confirmed.
-        spool_directory: Where batches wait on disk while the receiver is away.
-        spool_size_bytes: Bytes that they may take there; beyond that the oldest go.
-        spool_age_seconds: Seconds for which they are kept.
-        spool_fsync: ``"off"``, or ``"batch"`` to have each batch survive a loss of power.
+        host: Name or address of the receiver, 'host:port' or 'unix:///path'.
+        port: Port of the receiver.
+        level: Records below this level are not sent.
+        batch_size: Number of waiting records that triggers a flush; a flush takes all that wait.
+        flush_interval: Longest time in seconds that a record waits for its batch; the first record
+            after a quiet time leaves at once.
+        flush_level: A record at or above this level flushes at once; None: no level does.
+        capacity: Largest number of records kept in memory, waiting or unconfirmed.
+        capacity_bytes: Largest size of the texts of these records in bytes.
+        overflow: What happens when there is no room for a record; 'block' makes the log call wait.
+        overflow_timeout: Longest time in seconds that 'block' makes a log call wait, before the
+            record is dropped; None: no limit.
+        protect_level: Records below this level leave a fifth of the capacity to those at or above
+            it.
+        compress: Compress payloads if that makes them smaller.
+        encoding: 'json' writes rows that any JSON receiver reads, without loss accounting.
+        max_datagram_size: Largest datagram sent, in bytes; None: what the path carries.
+        max_retries: How often a failed send is repeated.
+        delivery: 'acknowledged' keeps records until the receiver confirms them.
+        spool_directory: Directory that stores datagrams while the receiver is away.
+        spool_size_bytes: Largest size of the spool in bytes; beyond that the oldest datagrams are
+            dropped.
+        spool_age_seconds: How many seconds datagrams are kept in the spool.
+        spool_fsync: 'batch' syncs each batch to survive a power failure, at the cost of a disk
+            write each.
         key_file: File with the key that authenticates every datagram.
-        static_fields: Fields that every record gets on the far side.
-        shutdown_timeout: Seconds that `close` may take.
-        relay: Ship records that a receiver in this process re-emitted, too.
-        resolve_interval: Seconds after which the host's name is looked up again and a fresh
-            socket is used; None: never.
-        drain_on_sigterm: Send what waits when SIGTERM comes, within `shutdown_timeout`, then do
-            what would have been done without it: end the process, or call the handler that was
-            installed before. Needs the main thread.
+        static_fields: Fields that the receiver adds to every record.
+        shutdown_timeout: Longest time in seconds that close() may take to send waiting records.
+        relay: Also send records that a receiver in this process delivered.
+        resolve_interval: Seconds after which the host name is looked up again and a fresh socket
+            is used; None: never.
+        drain_on_sigterm: When SIGTERM arrives, send waiting records before it takes effect; needs
+            the main thread.
 
     Raises:
         ValueError: A value is not allowed; the message says which are.
@@ -121,18 +110,18 @@ class BatchUDPHandler(logging.Handler):
         flush_level: int | str | None = logging.ERROR,
         capacity: int = 10_000,
         capacity_bytes: int = 67_108_864,
-        overflow: str = "drop_oldest",
+        overflow: Overflow = "drop_oldest",
         overflow_timeout: float | None = 1.0,
         protect_level: int | str | None = None,
         compress: bool = True,
-        encoding: str = "compact",
+        encoding: Encoding = "compact",
         max_datagram_size: int | None = None,
         max_retries: int = 3,
-        delivery: str = "one_way",
+        delivery: Delivery = "one_way",
         spool_directory: str | None = None,
         spool_size_bytes: int = 67_108_864,
         spool_age_seconds: float = 604_800.0,
-        spool_fsync: str = "off",
+        spool_fsync: Fsync = "off",
         key_file: str | None = None,
         static_fields: Mapping[str, object] | None = None,
         shutdown_timeout: float = 2.0,
@@ -140,17 +129,30 @@ class BatchUDPHandler(logging.Handler):
         resolve_interval: float | None = 300.0,
         drain_on_sigterm: bool = False,
     ) -> None:
-        given = {name: value for name, value in locals().items() if name not in _NOT_SETTINGS}
-        config = HandlerConfig.from_mapping(given)
+        values = dict(
+            host=host, port=port, level=level, batch_size=batch_size,
+            flush_interval=flush_interval, flush_level=flush_level, capacity=capacity,
+            capacity_bytes=capacity_bytes, overflow=overflow, overflow_timeout=overflow_timeout,
+            protect_level=protect_level, compress=compress, encoding=encoding,
+            max_datagram_size=max_datagram_size, max_retries=max_retries, delivery=delivery,
+            spool_directory=spool_directory, spool_size_bytes=spool_size_bytes,
+            spool_age_seconds=spool_age_seconds, spool_fsync=spool_fsync, key_file=key_file,
+            static_fields=static_fields, shutdown_timeout=shutdown_timeout, relay=relay,
+            resolve_interval=resolve_interval, drain_on_sigterm=drain_on_sigterm,
+        )  # fmt: skip
+        self._use(HandlerConfig.from_mapping(values))
+
+    def _use(self, config: HandlerConfig) -> None:
+        """Set everything up, once."""
         self._config = config
         self._relay = config.relay
         self._has_told_relay = False
         self._format_exception: Callable[[Any], object] = format_exception
         self._changing = threading.RLock()
         self._is_child = False
-        self._key = _key_from(config)
-        _check_spool(config)
-        self._use_flusher(self._make_flusher(_settings_from(config, self._key)))
+        self._key = key_of(config)
+        check_spool(config)
+        self._use_flusher(self._make_flusher(flusher_settings(config, self._key)))
         # last: `logging` remembers the handler from here on, and will want to close it
         super().__init__(config.level)
         fork.track(self)
@@ -159,7 +161,8 @@ class BatchUDPHandler(logging.Handler):
     @classmethod
     def from_config(cls, config: HandlerConfig) -> BatchUDPHandler:
         """A handler with the settings of `config`, such as `HandlerConfig.from_env` makes."""
-        return cls(**{item.name: getattr(config, item.name) for item in fields(config)})
+        settings: Any = values_of(config)
+        return cls(**settings)
 
     def _make_flusher(self, settings: FlusherSettings) -> Flusher:
         own = weakref.ref(self)
@@ -294,7 +297,7 @@ class BatchUDPHandler(logging.Handler):
                 if getattr(config, name) != getattr(self._config, name):
                     message = f"{name} cannot change while a handler lives; make another one"
                     raise ValueError(message)
-            settings = _settings_from(config, self._key)
+            settings = flusher_settings(config, self._key)
             self._config = config
             self._follow_sigterm()
             self._relay = config.relay
@@ -318,7 +321,7 @@ class BatchUDPHandler(logging.Handler):
         old = self._flusher
         self._changing = threading.RLock()
         self._is_child = True
-        self._use_flusher(self._make_flusher(_settings_from(self._config, self._key)))
+        self._use_flusher(self._make_flusher(flusher_settings(self._config, self._key)))
         self._flusher.is_closed = old.is_closed
         old.abandon_in_child()
 
@@ -360,69 +363,3 @@ class BatchUDPHandler(logging.Handler):
         level = logging.getLevelName(self.level)
         config = self._config
         return f"<{type(self).__name__} {place_text(config.host, config.port)} ({level})>"
-
-
-_NOT_SETTINGS = {"self", "__class__"}
-
-
-def _key_from(config: HandlerConfig) -> Key | None:
-    if config.key_file is None:
-        return None
-    from batchudp_handler.keys import load_keys  # brings hashlib and hmac along
-
-    return load_keys([config.key_file])[-1]
-
-
-def _check_spool(config: HandlerConfig) -> None:
-    """Refuse a path that is surely a mistake; what may pass is waited for while records flow."""
-    if config.spool_directory is None:
-        return
-    above = os.path.dirname(os.path.abspath(config.spool_directory))
-    if not os.path.isdir(above):
-        message = (
-            f"spool_directory: {above} is no directory; make it first, "
-            "as only the last directory of the path is made"
-        )
-        raise ConfigError(message)
-
-
-def _settings_from(config: HandlerConfig, key: Key | None) -> FlusherSettings:
-    fit_path = config.max_datagram_size is None
-    return FlusherSettings(
-        sender=SenderSettings(
-            header=BatchHeader(
-                # a copy: `config` is handed out, and what is nested in it can be changed
-                host_name(),
-                cast("Mapping[str, JSON]", deepcopy(config.static_fields)),
-            ),
-            encoding=config.encoding,
-            compress=config.compress,
-            max_datagram_size=config.max_datagram_size or MAX_DATAGRAM_SIZE,
-            max_retries=config.max_retries,
-            seal=CHECKSUM if key is None else key.sender,
-            own_seal=None if key is None else key.receiver,
-            acknowledged=config.delivery == "acknowledged",
-            max_held_records=max(1, config.capacity // HELD_SHARE),
-            max_retained_bytes=config.capacity_bytes // HELD_SHARE,
-            storage=(
-                StoragePolicy.OFF if config.spool_directory is None else StoragePolicy.WHEN_NEEDED
-            ),
-        ),
-        host=config.host,
-        port=config.port,
-        batch_size=config.batch_size,
-        flush_interval=config.flush_interval,
-        flush_level=config.flush_level,
-        capacity=config.capacity,
-        capacity_bytes=config.capacity_bytes,
-        overflow=config.overflow,
-        overflow_timeout=config.overflow_timeout,
-        protect_level=config.protect_level,
-        fit_path=fit_path,
-        resolve_interval=config.resolve_interval,
-        shutdown_timeout=config.shutdown_timeout,
-        spool_directory=config.spool_directory,
-        spool_size_bytes=config.spool_size_bytes,
-        spool_age_seconds=config.spool_age_seconds,
-        spool_fsync=config.spool_fsync == "batch",
-    )

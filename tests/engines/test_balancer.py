@@ -29,6 +29,7 @@ from tests.support import wait_until
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from batchudp_handler.config import Delivery
     from batchudp_handler.core.send.stats import SenderStats
     from tests.table import Table
 
@@ -262,7 +263,7 @@ ALL = SENDERS * RECORDS
 @pytest.mark.parametrize("site", SESSIONS, indirect=True)
 @pytest.mark.parametrize("delivery", DELIVERIES)
 def test_a_balancer_loses_and_repeats_nothing(
-    site: Site, delivery: str, table: Table, request: pytest.FixtureRequest
+    site: Site, delivery: Delivery, table: Table, request: pytest.FixtureRequest
 ) -> None:
     """Through nginx every record of every sender is written once, and each stream is whole."""
     began = time.monotonic()
@@ -377,7 +378,7 @@ def test_acknowledged_delivery_refuses_spread_datagrams(site: Site) -> None:
 
 
 @pytest.mark.parametrize("delivery", DELIVERIES)
-def test_empty_datagrams_are_ignored(delivery: str) -> None:
+def test_empty_datagrams_are_ignored(delivery: Delivery) -> None:
     """What nginx sends when a receiver dies, a datagram of no bytes, changes nothing."""
     with contextlib.ExitStack() as stack:
         receiver = stack.enter_context(BatchUDPReceiver("127.0.0.1", 0))

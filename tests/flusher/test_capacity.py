@@ -18,6 +18,7 @@ from tests.support import wait_until
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from batchudp_handler.config import Delivery, Overflow
     from batchudp_handler.core.send.stats import SenderStats
 
 CAPACITY = 400
@@ -72,7 +73,7 @@ def nobody() -> int:
 
 @pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest", "block"])
 @pytest.mark.parametrize("delivery", ["one_way", "acknowledged"])
-def test_the_capacity_holds_while_nobody_listens(delivery: str, overflow: str) -> None:
+def test_the_capacity_holds_while_nobody_listens(delivery: Delivery, overflow: Overflow) -> None:
     """Whatever the machine has taken counts, whether it is sealed, sent or just waits."""
     handler = BatchUDPHandler(
         "127.0.0.1", nobody(), delivery=delivery, overflow=overflow, capacity=CAPACITY,
@@ -221,7 +222,7 @@ assert stats.accepted == 300 == stats.sent + stats.unconfirmed + sum(stats.dropp
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
 @pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest", "block"])
 @pytest.mark.parametrize("delivery", ["one_way", "acknowledged"])
-def test_long_texts_that_wait_are_bounded(delivery: str, overflow: str) -> None:
+def test_long_texts_that_wait_are_bounded(delivery: Delivery, overflow: Overflow) -> None:
     """300 records of 1 MB while nobody listens: what is allowed is taken, and the rest counted."""
     done = subprocess.run(
         [sys.executable, "-c", LONG_TEXTS, delivery, overflow],

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from batchudp_handler.config import Overflow
 
 NEVER = 1_000_000
 
@@ -660,7 +661,7 @@ def test_a_flush_without_end_ends_with_the_handler(logger: logging.Logger) -> No
 
 @pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest"])
 def test_the_drop_policies_keep_their_word(
-    logger: logging.Logger, overflow: str, capsys: pytest.CaptureFixture[str]
+    logger: logging.Logger, overflow: Overflow, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With no way out, exactly the capacity is kept, from the right end, and stderr told once."""
     handler = BatchUDPHandler(

@@ -18,7 +18,13 @@ from tests.odd import BASES, ERRORS, Odd, odd_objects
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-WAYS = [("one_way", "compact"), ("one_way", "json"), ("acknowledged", "compact")]
+    from batchudp_handler.config import Delivery, Encoding
+
+WAYS: list[tuple[Delivery, Encoding]] = [
+    ("one_way", "compact"),
+    ("one_way", "json"),
+    ("acknowledged", "compact"),
+]
 FIELDS = [
     *("name", "msg", "args", "levelno", "levelname", "pathname", "filename", "module", "lineno"),
     *("funcName", "created", "msecs", "relativeCreated", "thread", "threadName", "process"),
@@ -76,7 +82,7 @@ def record(text: str) -> logging.LogRecord:
 
 
 def ship(
-    far: Far, way: tuple[str, str], odd_ones: list[logging.LogRecord]
+    far: Far, way: tuple[Delivery, Encoding], odd_ones: list[logging.LogRecord]
 ) -> tuple[Any, list[str]]:
     """Ship each of the records between two normal ones; the stats, and what arrived."""
     delivery, encoding = way
@@ -110,7 +116,7 @@ def wait_until(condition: Callable[[], object], seconds: float = 30.0) -> None:
 @pytest.mark.parametrize("way", WAYS, ids="-".join)
 @pytest.mark.parametrize("field", FIELDS)
 def test_an_odd_object_in_every_place(
-    far: Far, way: tuple[str, str], field: str, errors: list[logging.LogRecord]
+    far: Far, way: tuple[Delivery, Encoding], field: str, errors: list[logging.LogRecord]
 ) -> None:
     """Every normal record arrives; every odd one arrives, too, or is counted."""
     odd = Odd()
@@ -141,7 +147,9 @@ places = st.dictionaries(st.sampled_from(FIELDS), values, min_size=1, max_size=6
 @pytest.mark.parametrize("way", WAYS, ids="-".join)
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(shapes=st.lists(places, min_size=1, max_size=6))
-def test_odd_objects_everywhere(far: Far, way: tuple[str, str], shapes: list[Any]) -> None:
+def test_odd_objects_everywhere(
+    far: Far, way: tuple[Delivery, Encoding], shapes: list[Any]
+) -> None:
     """Any mixture of oddities in any record leaves all normal ones alone."""
     odd = Odd()
     odd_ones = []

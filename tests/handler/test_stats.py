@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from batchudp_handler.config import Delivery, Overflow
     from batchudp_handler.core.send.stats import SenderStats
 
 THREADS, READERS, RECORDS = 3, 2, 3_000
@@ -115,7 +116,7 @@ class Watched:
 @pytest.mark.parametrize("overflow", ["drop_oldest", "drop_newest", "block"])
 @pytest.mark.parametrize("delivery", ["one_way", "acknowledged"])
 def test_the_counters_add_up_while_records_flow(
-    receiver: BatchUDPReceiver, delivery: str, overflow: str
+    receiver: BatchUDPReceiver, delivery: Delivery, overflow: Overflow
 ) -> None:
     """With every policy, and no more records at a time than the capacity."""
     handler = BatchUDPHandler(
@@ -136,7 +137,7 @@ def test_the_counters_add_up_while_records_flow(
 
 @pytest.mark.parametrize("delivery", ["one_way", "acknowledged"])
 def test_the_counters_add_up_while_settings_change(
-    receiver: BatchUDPReceiver, delivery: str
+    receiver: BatchUDPReceiver, delivery: Delivery
 ) -> None:
     """And while the program flushes."""
     handler = BatchUDPHandler("127.0.0.1", receiver.address[1], delivery=delivery)

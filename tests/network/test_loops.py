@@ -17,6 +17,7 @@ from tests.table import Row
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from batchudp_handler.config import Delivery
     from batchudp_handler.core.receive.stats import ReceiverStats
     from tests.table import Table
 
@@ -52,7 +53,7 @@ def dropped(handler: BatchUDPHandler, cause: str) -> int:
 @pytest.mark.parametrize("delivery", ["one_way", "acknowledged"])
 @pytest.mark.parametrize(("relay", "laps"), [(False, 0), (True, 4)])
 def test_a_receiver_that_ships_to_itself(
-    root: logging.Logger, delivery: str, relay: bool, laps: int, table: Table
+    root: logging.Logger, delivery: Delivery, relay: bool, laps: int, table: Table
 ) -> None:
     """With the root at DEBUG each record arrives once, or with `relay` five times, and no more."""
     began = time.monotonic()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,13 +12,16 @@ from batchudp_handler import BatchUDPHandler, BatchUDPReceiver
 from batchudp_handler.core.receive.admission import source_of
 from tests.support import wait_until
 
+if TYPE_CHECKING:
+    from batchudp_handler.config import Delivery
+
 SENDERS = 240
 PLACES = 24
 AT_A_TIME = 8
 
 
 @pytest.mark.parametrize("delivery", ["one_way", "acknowledged"])
-def test_every_sender_finds_a_place(delivery: str) -> None:
+def test_every_sender_finds_a_place(delivery: Delivery) -> None:
     """Each with a handler of its own, closed after its record; none is refused."""
     with BatchUDPReceiver("127.0.0.1", 0, max_streams=PLACES) as receiver:
         host, port = source_of(receiver.address), receiver.address[1]

@@ -11,13 +11,13 @@ import argparse
 import inspect
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
 from batchudp_handler import BatchUDPHandler, BatchUDPReceiver
-from batchudp_handler.cli import receive, send
+from batchudp_handler.cli import genkey, receive, send
 from batchudp_handler.config import HandlerConfig, ReceiverConfig
 from batchudp_handler.settings import Setting, settings_of
 
@@ -70,12 +70,77 @@ def test_every_setting_is_explained() -> None:
     ids=["handler", "receiver"],
 )
 def test_constructors_have_the_keywords_of_the_table(cls: type, config: type) -> None:
-    """Each setting is a keyword with the same default, and explained in the docstring."""
+    """Each setting is a keyword with the same default, and explained in the same words."""
     parameters = inspect.signature(cls).parameters
+    explained = arguments_of(cls)
     for setting in settings_of(config):
         default = parameters[setting.name].default
         assert setting.convert(default) == setting.convert(setting.default), setting.name
-        assert f"{setting.name}: " in (inspect.getdoc(cls) or "")
+        assert explained[setting.name] == setting.sentence
+
+
+def arguments_of(cls: type) -> dict[str, str]:
+    """Return the entries under `Args` in the docstring of a class."""
+    part = (inspect.getdoc(cls) or "").partition("Args:\n")[2].partition("\n\n")[0]
+    entries = re.split(r"^    (?=\w)", part, flags=re.MULTILINE)[1:]
+    return {
+        name: " ".join(text.split())
+        for name, _, text in (entry.partition(": ") for entry in entries)
+    }
+
+
+OTHER_VALUES: dict[str, Any] = {
+    "host": "logs.example",
+    "port": 9,
+    "level": 30,
+    "batch_size": 11,
+    "flush_interval": 1.5,
+    "flush_level": None,
+    "capacity": 77,
+    "capacity_bytes": 77_777,
+    "overflow": "block",
+    "overflow_timeout": 1.5,
+    "protect_level": 40,
+    "compress": False,
+    "encoding": "json",
+    "max_datagram_size": 1_200,
+    "max_retries": 7,
+    "delivery": "acknowledged",
+    "spool_directory": "spool",
+    "spool_size_bytes": 77_777,
+    "spool_age_seconds": 7.0,
+    "spool_fsync": "batch",
+    "key_file": "key",
+    "static_fields": {"service": "shop"},
+    "shutdown_timeout": 1.5,
+    "relay": True,
+    "resolve_interval": 1.5,
+    "drain_on_sigterm": True,
+}
+"""A value of each setting that is not its default."""
+
+
+@pytest.mark.parametrize("name", [setting.name for setting in settings_of(HandlerConfig)])
+def test_a_keyword_of_the_handler_reaches_its_setting(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The constructor names each keyword twice; none is forgotten or given to another one."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "key").write_text(genkey.key_line(1, "hmac-sha256"))
+    (tmp_path / "key").chmod(0o600)
+    needed: dict[str, Any] = {"delivery": "acknowledged"} if name == "spool_directory" else {}
+    values = {**needed, name: OTHER_VALUES[name]}
+
+    handler = BatchUDPHandler(**values)
+    handler.close()
+
+    assert handler.config == HandlerConfig(**values) != HandlerConfig(**needed)
+
+
+def test_every_number_has_its_unit() -> None:
+    """A setting that is counted in something says so in its help."""
+    for setting in [*RECEIVE, *SEND]:
+        assert setting.kind.unit in setting.help, setting.name
 
 
 @pytest.mark.parametrize(

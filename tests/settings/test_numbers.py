@@ -119,7 +119,7 @@ def test_a_whole_number_is_taken_in_any_form(value: object, number: int) -> None
 @pytest.mark.parametrize("value", REFUSED, ids=repr)
 def test_what_is_no_whole_number_is_refused(value: object) -> None:
     """A fraction is never rounded, and the text says the range."""
-    with pytest.raises(ConfigError, match=r"must be a whole number from 1 to 10{9}, not"):
+    with pytest.raises(ConfigError, match=r"must be a whole number from 1 to 10{9} records, not"):
         HandlerConfig.from_mapping({"batch_size": value})
 
 

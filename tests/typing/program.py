@@ -14,14 +14,14 @@ from batchudp_handler import (
     BatchUDPReceiver,
     HandlerConfig,
     ReceiverConfig,
+    ReceiverStats,
+    SenderStats,
     drain_on_sigterm,
 )
-from batchudp_handler.core.receive.stats import ReceiverStats
-from batchudp_handler.core.send.stats import SenderStats
 from batchudp_handler.engines import forwarder
 
 if TYPE_CHECKING:
-    from batchudp_handler.testing.log_receiver import LogReceiver
+    from batchudp_handler.testing import LogReceiver
 
 
 def ship() -> bool:

@@ -106,20 +106,23 @@ class SendConfig:
     logger: str = setting("batchudp.send", TEXT, "logger name of the records")
     line_level: int = setting(logging.INFO, LEVEL, "level of the records made from lines")
     logs_per_second: float = setting(
-        5.0, rate(zero=False), "number of sample records per second", plain=True
+        5.0, rate("records", zero=False), "number of sample records per second", plain=True
     )
     run_time: float = setting(
-        30.0, seconds(zero=True), "how long to send sample records; 0: without end", plain=True
+        30.0,
+        seconds(zero=True),
+        "how many seconds to send sample records; 0: without end",
+        plain=True,
     )
     max_rate: float | None = setting(
         None,
-        optional(rate(zero=True)),
+        optional(rate("lines", zero=True)),
         "most lines per second; 0: no limit; None: 20000 if delivery is one_way",
     )
     give_up_after: float = setting(
         10.0,
         seconds(zero=True),
-        "end if no waiting record could be sent or confirmed for this long",
+        "end if no waiting record could be sent or confirmed for so many seconds",
     )
     summary: str = setting("text", choice("text", "json"), "format of the counters at the end")
     doctor: bool = setting(

@@ -86,11 +86,11 @@ class ScriptConfig:
     stats_interval: float = setting(
         0.0,
         seconds(zero=True, low=0.01),
-        "how often to write the counters to standard error; 0: never",
+        "seconds between two reports of the counters on standard error; 0: never",
     )
     workers: int = setting(
         1,
-        integer(1, 256),
+        integer(1, 256, "processes"),
         "number of processes that receive on the same port; more than one needs Linux",
     )
     ready_file: str | None = setting(
@@ -121,7 +121,7 @@ class ScriptConfig:
     )
     metrics_port: int | None = setting(
         None,
-        optional(integer(0, 65_535, "PORT")),
+        optional(integer(0, 65_535, metavar="PORT")),
         "port of the Prometheus metrics page; 0: any free port; needs the extra prometheus",
     )
     metrics_host: str = setting("127.0.0.1", HOST, "address of the Prometheus metrics page")

@@ -49,9 +49,11 @@ class OutputConfig:
 
     output: str | None = setting(None, optional(PATH), "append records to this file")
     max_bytes: int = setting(
-        0, integer(0, 1 << 50, "BYTES"), "rotate the file before it grows beyond this; 0: never"
+        0,
+        integer(0, 1 << 50, "bytes"),
+        "rotate the file before it grows beyond so many bytes; 0: never",
     )
-    backups: int = setting(5, integer(0, 10_000), "number of rotated files to keep")
+    backups: int = setting(5, integer(0, 10_000, "files"), "number of rotated files to keep")
     format: str = setting("text", choice("text", "json"), "format of the written records")
     pattern: str = setting(
         DEFAULT_PATTERN, TEXT, "format of a line of text, with the names of record attributes"
@@ -59,7 +61,8 @@ class OutputConfig:
     fsync: str | float = setting(
         "off",
         word_or_seconds("off", "batch"),
-        "when written data is flushed to the disk; batch: before it is confirmed",
+        "when written data is flushed to the disk: off, batch (before it is confirmed), or every "
+        "so many seconds",
     )
     raw: bool = setting(False, SWITCH, "write control characters without escaping them")
     level: int = setting(logging.NOTSET, LEVEL, "records below this level are not written")

@@ -85,23 +85,23 @@ class BatchUDPReceiver:
     ...     host, port = receiver.address
 
     Args:
-        host: Address to listen on, `"host:port"` or `"unix:///path"`.
-        port: Port to listen on; 0 takes any free one.
-        logger_prefix: Put before every remote logger's name.
-        allow: Networks that may send, such as `("10.0.0.0/8",)`; none: every network.
-        source_rate: Datagrams per second from one address; None: any number.
-        key_file: Files with the keys that are accepted; none: anyone may send.
-        accept_unauthenticated: Take datagrams without a key although there are keys.
-        buffer_size: The largest datagram read; a longer one is counted and dropped.
-        receive_buffer: Bytes to ask the kernel for; `stats().receive_buffer` says what it gave.
-        queue_size: Bytes of batches that may wait for handlers.
-        max_records: The most records in one datagram.
-        max_batch_size: The largest batch after decompression or reassembly.
-        max_streams: Senders that are followed at a time.
-        remembered_streams: Ended senders of each kind (acknowledged, one-way with a key, one-way
-            without) that are recognised if their datagrams come again; about 45 bytes for each.
-        stream_timeout: Seconds after which a silent sender is forgotten.
-        shutdown_timeout: Seconds that shutdown may take to finish what waits.
+        host: Address to listen on, 'host:port' or 'unix:///path'.
+        port: Port to listen on; 0: any free one.
+        buffer_size: Largest datagram read, in bytes; a longer one is counted and dropped.
+        receive_buffer: Size in bytes of the receive buffer to request from the kernel.
+        queue_size: Largest size in bytes of the batches that wait for handlers.
+        logger_prefix: Prefix for the names of remote loggers, such as 'remote.'.
+        allow: Networks that may send, such as '10.0.0.0/8'; if none is given, every network may.
+        source_rate: Datagrams per second that one address may send; None: any number.
+        key_file: Files with the accepted keys; without one, anyone may send.
+        accept_unauthenticated: Accept datagrams without a key even if keys are configured.
+        max_records: Largest number of records in one datagram.
+        max_batch_size: Largest batch in bytes after decompression or reassembly.
+        max_streams: Largest number of senders tracked at the same time.
+        remembered_streams: Number of ended senders, per kind, whose repeated datagrams are
+            recognised; each takes about 45 bytes.
+        stream_timeout: A sender that is silent for so many seconds is forgotten.
+        shutdown_timeout: Longest time in seconds that shutdown may take to handle waiting batches.
         keys: The keys themselves, instead of `key_file`.
         limits: The limits on what a payload holds that are no settings; `max_records` and
             `max_batch_size` count even so.
