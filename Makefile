@@ -20,7 +20,7 @@ demo: $(VENV)/.installed ## a receiver, three sample clients, a summary; about t
 
 ##@ Work on it
 .PHONY: test
-test: $(VENV)/.tox ## format, types, docs, and the tests of what users rely on; several minutes
+test: $(VENV)/.tox ## format, types, docs, and the tests of what users rely on; six minutes
 	@$(BIN)/tox run-parallel --parallel auto --parallel-no-spinner -e lint,typing,docs,quick $(TOX_ARGS)
 
 .PHONY: test-all

@@ -75,6 +75,7 @@ def test_syslog_over_udp_needs_only_a_way(tmp_path: pathlib.Path) -> None:
     assert "nowhere.invalid" in missing.stderr or "not known" in missing.stderr
 
 
+@pytest.mark.slow
 def test_an_engine_that_is_away() -> None:
     """Without the engine of --forward nothing could be confirmed; no password is shown."""
     pytest.importorskip("nats")

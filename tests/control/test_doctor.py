@@ -163,6 +163,7 @@ def test_keys(
     assert (done.returncode, words in done.stdout) == (code, True), done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_narrow_path() -> None:
     """The size that arrives is found, and a larger setting is called too large."""
     with Stub(largest=1_400) as stub:

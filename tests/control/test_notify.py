@@ -76,6 +76,7 @@ def test_ready_alive_and_stopping_are_told(tmp_path: pathlib.Path, kind: str) ->
         assert manager.next_with("STOPPING")["STOPPING"] == "1"
 
 
+@pytest.mark.slow
 def test_a_receiver_that_hangs_gives_no_sign_of_life(tmp_path: pathlib.Path) -> None:
     """While an output blocks, WATCHDOG=1 is missing and health says why; then both come back."""
     address, place, pipe = (str(tmp_path / name) for name in ("notify", "control", "pipe"))

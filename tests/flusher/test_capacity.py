@@ -110,6 +110,7 @@ def test_the_newest_are_kept_while_nobody_listens(
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.001])
+@pytest.mark.slow
 def test_what_was_on_its_way_goes_before_what_waits(
     far: Far, request: pytest.FixtureRequest, pause: float
 ) -> None:

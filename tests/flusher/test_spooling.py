@@ -236,6 +236,7 @@ def test_a_short_run_sends_what_others_left(port: int, spool: Path, kept: Kept) 
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no process can be stopped here")
+@pytest.mark.slow
 def test_a_receiver_that_falls_silent_before_the_close(port: int, spool: Path, kept: Kept) -> None:
     """What was sent and not confirmed is spooled too, though the receiver is not known gone."""
     script = "from batchudp_handler.cli.receive import main; import sys; sys.exit(main())"
@@ -335,6 +336,7 @@ def test_the_settings_of_the_spool_cannot_change_while_it_is_used(port: int, spo
     handler.close()
 
 
+@pytest.mark.slow
 def test_a_directory_that_cannot_be_used(
     port: int,
     tmp_path: Path,
@@ -367,6 +369,7 @@ def test_a_path_with_a_mistake_in_it_is_refused(port: int, tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_directory_that_is_removed_and_usable_again(
     port: int, spool: Path, source: logging.Logger, kept: Kept
 ) -> None:
@@ -388,6 +391,7 @@ def test_a_directory_that_is_removed_and_usable_again(
 
 
 @pytest.mark.parametrize("kind", ["FIFO", "link", "file"])
+@pytest.mark.slow
 def test_a_path_that_is_no_directory_holds_nothing_up(
     port: int, spool: Path, source: logging.Logger, kept: Kept, kind: str
 ) -> None:
@@ -410,6 +414,7 @@ def test_a_path_that_is_no_directory_holds_nothing_up(
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.slow
 def test_a_forked_child_leaves_the_files_of_its_parent(port: int, spool: Path, kept: Kept) -> None:
     """The child has a stream of its own; the parent goes on storing, and stays the owner."""
     ended = run(

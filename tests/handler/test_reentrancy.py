@@ -171,6 +171,7 @@ def test_a_log_call_that_is_interrupted_at_every_line(
     settle(f"interrupted at every line, {settings}", accepted, sent, dropped)
 
 
+@pytest.mark.slow
 def test_a_caller_who_sends_is_interrupted_at_every_line(
     run: Callable[..., tuple[int, int, int]], settle: Callable[[str, int, int, int], None]
 ) -> None:

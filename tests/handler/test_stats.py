@@ -155,6 +155,7 @@ def test_the_counters_add_up_while_settings_change(
     identity(handler.stats())
 
 
+@pytest.mark.slow
 def test_the_counters_add_up_with_a_spool(tmp_path: Path) -> None:
     """While nobody answers and records go to disk, and when they were adopted."""
     settings: dict[str, Any] = {"delivery": "acknowledged", "spool_directory": str(tmp_path)}

@@ -11,6 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -58,6 +60,7 @@ def test_the_page_shows_what_the_results_say():
     assert all((ROOT / "docs" / picture).exists() for picture in pictures)
 
 
+@pytest.mark.slow
 def test_every_number_of_workers_handles_every_record(tmp_path):
     """The real script with one, two and four workers, into nothing and into a file."""
     path = tmp_path / "results.json"

@@ -218,6 +218,7 @@ def test_the_receivers_health_is_checked(
     assert (living.returncode, dead.returncode) == (0, 1), living.stdout + living.stderr
 
 
+@pytest.mark.slow
 def test_compose_test_profile_passes(compose: dict[str, Any]) -> None:
     """What the test profile runs in its container ends well here, too."""
     service = compose["services"]["test"]

@@ -307,6 +307,7 @@ def start_heir(port: int, spool: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_many_orphans_are_sent_with_few_descriptors(tmp_path: Path, kept: Kept) -> None:
     """A few at a time, all in one life, each record once."""
     spool = tmp_path / "spool"
@@ -320,6 +321,7 @@ def test_many_orphans_are_sent_with_few_descriptors(tmp_path: Path, kept: Kept) 
     assert list(spool.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_several_heirs_share_and_one_is_killed(tmp_path: Path, kept: Kept) -> None:
     """Nothing is lost or comes twice, and nobody waits for another."""
     spool = tmp_path / "spool"

@@ -238,6 +238,7 @@ def test_more_is_allowed_where_the_limits_are_higher() -> None:
     assert large.work_allowed > 30 * LIMITS.work
 
 
+@pytest.mark.slow
 def test_the_search_finds_nothing_that_costs_too_much() -> None:
     """A short one; `fuzz/costs.py` looks for longer, and its result is in docs/security.md."""
     search = Search(7, lambda cost: cost.output, with_output=True)
