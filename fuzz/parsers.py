@@ -11,8 +11,8 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from batchudp_handler.cli.common import (
-    UsageError,
+from batchudp_handler.cli.parser import UsageError
+from batchudp_handler.cli.resolve import (
     as_config,
     config_text,
     known_names,

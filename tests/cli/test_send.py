@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from batchudp_handler import BatchUDPReceiver
-from batchudp_handler.cli import send
-from batchudp_handler.cli.sources import LONGEST_LINE, Pace, lines_of
+from batchudp_handler.cli import shipping
+from batchudp_handler.cli.input import LONGEST_LINE, Pace, lines_of
 from tests.support import wait_until
 
 if TYPE_CHECKING:
@@ -456,11 +456,11 @@ def test_both_summaries_hold_the_same_sums(
     as_json = run(*arguments, "--summary", "json", text=b"line\n" * 50).stderr.splitlines()[-1]
     stats = json.loads(as_json)
     words = numbers_in(text)
-    for word, name in send.SUMMARY.items():
+    for word, name in shipping.SUMMARY.items():
         counted = sum(stats[name].values()) if isinstance(stats[name], dict) else stats[name]
         if name not in {*TIMING, "batch_size", "send_time"}:
             assert words[word] == counted, word
-    ends = list(send.SUMMARY)[1:9]
+    ends = list(shipping.SUMMARY)[1:9]
     assert words["accepted"] == 50 == sum(words[word] for word in ends)
     ended_as = {"nowhere": "dropped", "receiver": "confirmed", "spool": "spooled"}[where]
     assert words[ended_as] == 50

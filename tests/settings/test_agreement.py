@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from batchudp_handler import BatchUDPHandler, BatchUDPReceiver
-from batchudp_handler.cli import genkey, receive, send
+from batchudp_handler.cli import genkey, receive, receive_config, send, send_config
 from batchudp_handler.config import HandlerConfig, ReceiverConfig
 from batchudp_handler.settings import Setting, settings_of
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).parents[2]
 
-RECEIVE = [setting for cls, _ in receive.CONFIGS for setting in settings_of(cls)]
-SEND = [*settings_of(HandlerConfig), *settings_of(send.SendConfig)]
+RECEIVE = [setting for cls, _ in receive_config.CONFIGS for setting in settings_of(cls)]
+SEND = [*settings_of(HandlerConfig), *settings_of(send_config.SendConfig)]
 
 FIXED = {
     "SERVER_HOST": "0.0.0.0",

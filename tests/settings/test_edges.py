@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from batchudp_handler import BatchUDPHandler, BatchUDPReceiver
-from batchudp_handler.cli import send
-from batchudp_handler.cli.service import ScriptConfig
-from batchudp_handler.cli.sinks import OutputConfig
-from batchudp_handler.cli.sources import Pace, generate_samples
+from batchudp_handler.cli import send_config
+from batchudp_handler.cli.input import Pace, generate_samples
+from batchudp_handler.cli.outputs import OutputConfig
+from batchudp_handler.cli.script_config import ScriptConfig
 from batchudp_handler.config import HandlerConfig, ReceiverConfig
 from batchudp_handler.handler import FIXED
 from batchudp_handler.settings import settings_of
@@ -176,7 +176,7 @@ def flag(config: type, name: str, edge: object) -> list[str]:
     return [f"{item.flags[0]}={'none' if edge is None else edge}"]
 
 
-@pytest.mark.parametrize(("name", "edge"), edges_of(send.SendConfig))
+@pytest.mark.parametrize(("name", "edge"), edges_of(send_config.SendConfig))
 def test_the_sending_script_works_at_the_edge(name: str, edge: object) -> None:
     """A line of standard input arrives, and the script ends by itself."""
     with BatchUDPReceiver("127.0.0.1", 0) as receiver:
@@ -184,7 +184,7 @@ def test_the_sending_script_works_at_the_edge(name: str, edge: object) -> None:
         where = ["--target-host", host, "--target-port", str(port), "--file", "-"]
         command = [sys.executable, "-m", "batchudp_handler", "send", *where]
         ended = subprocess.run(
-            [*command, *flag(send.SendConfig, name, edge)],
+            [*command, *flag(send_config.SendConfig, name, edge)],
             input=b"a line\n",
             capture_output=True,
             timeout=LONG_ENOUGH,
@@ -249,7 +249,7 @@ def test_samples_without_end_have_no_number(monkeypatch: pytest.MonkeyPatch) -> 
         if number == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("batchudp_handler.cli.sources._log_sample", stop)
+    monkeypatch.setattr("batchudp_handler.cli.input._log_sample", stop)
     with pytest.raises(KeyboardInterrupt):
         generate_samples(logging.Logger("samples"), rate=1e9, run_time=1.7e308)
     assert seen == [0, 1, 2]

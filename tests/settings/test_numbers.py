@@ -12,14 +12,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from batchudp_handler.cli import receive, send
+from batchudp_handler.cli import receive_config, send_config
 from batchudp_handler.config import ConfigError, HandlerConfig
 from batchudp_handler.settings import Setting, settings_of, timeout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-CONFIGS = [HandlerConfig, send.SendConfig, *(config for config, _ in receive.CONFIGS)]
+CONFIGS = [
+    HandlerConfig,
+    send_config.SendConfig,
+    *(config for config, _ in receive_config.CONFIGS),
+]
 SETTINGS = [
     pytest.param(setting, id=f"{config.__name__}.{setting.name}")
     for config in CONFIGS

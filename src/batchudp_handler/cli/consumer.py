@@ -12,15 +12,12 @@ import threading
 import time
 from typing import IO, TYPE_CHECKING
 
-from batchudp_handler.cli.common import (
-    ExitCode,
-    leave_standard_output,
-    stats_json,
-    write_line,
-)
+from batchudp_handler.cli.announcement import receiver_summary
 from batchudp_handler.cli.ending import Ending
-from batchudp_handler.cli.service import metrics_place, receiver_summary
-from batchudp_handler.cli.supervision import Supervision
+from batchudp_handler.cli.monitoring import Monitoring
+from batchudp_handler.cli.parser import ExitCode
+from batchudp_handler.cli.report import leave_standard_output, stats_json, write_line
+from batchudp_handler.cli.script_config import PROGRAM, metrics_place
 from batchudp_handler.control.notify import Notifier
 from batchudp_handler.control.pulse import WORKER
 from batchudp_handler.core.payload.limits import DecodeLimits
@@ -33,13 +30,11 @@ from batchudp_handler.receiver.handler_errors import HandlerErrors, configured_h
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
-    from batchudp_handler.cli.service import ScriptConfig
-    from batchudp_handler.cli.sinks import Sinks
+    from batchudp_handler.cli.outputs import Outputs
+    from batchudp_handler.cli.script_config import ScriptConfig
     from batchudp_handler.config import ReceiverConfig
 
 __all__ = ["Consumer"]
-
-PROGRAM = "batchudp-receive"
 
 
 class Consumer:
@@ -57,14 +52,14 @@ class Consumer:
         self,
         config: ReceiverConfig,
         script: ScriptConfig,
-        sinks: Sinks,
+        outputs: Outputs,
         *,
         stderr: IO[str],
         environ: MutableMapping[str, str],
     ) -> None:
         self._config = config
         self._summary = script.summary
-        self._sinks = sinks
+        self._outputs = outputs
         self._stderr = stderr
         self._end = threading.Event()
         self._is_summed_up = False
@@ -72,7 +67,7 @@ class Consumer:
         self._source = source(
             script.source or "", create_stream=script.create_stream, guard=self._guard
         )
-        self._supervision = Supervision(
+        self._monitoring = Monitoring(
             control_socket=script.control_socket,
             metrics=metrics_place(script),
             environ=environ,
@@ -80,10 +75,10 @@ class Consumer:
             new_worker=None,
             logger_prefix=config.logger_prefix,
             after_batch=self._after_batch,
-            output_problem=lambda: sinks.problem,
+            output_problem=lambda: outputs.problem,
         )
         self._begun = time.monotonic()
-        self._worker = self._supervision.new_worker(
+        self._worker = self._monitoring.new_worker(
             limits=DecodeLimits(inflated_bytes=config.max_batch_size, records=config.max_records),
             diagnostics=Diagnostics(time.monotonic, self._guard),
             on_handled=self._source.on_handled,
@@ -91,7 +86,7 @@ class Consumer:
         )
         self._source.deliver = self._worker.put
         HandlerErrors(self._guard).watch(configured_handlers())
-        self._supervision.watch(
+        self._monitoring.watch(
             stats=self._stats,
             progress=lambda: (self._source.delivered, 0),
             where="taking batches from the engine",
@@ -106,33 +101,33 @@ class Consumer:
         self._worker.start()
         self._source.start()
         self._say("taking batches from the engine")
-        self._supervision.start(self._say)
+        self._monitoring.start(self._say)
         while self._source.is_alive and not self._end.wait(1.0):
             pass
         return self._finish()
 
     def _begin_to_end(self) -> None:
-        self._supervision.ending()
+        self._monitoring.ending()
         self._end.set()
 
     def _after_batch(self) -> None:
         try:
-            self._sinks.flush()
+            self._outputs.flush()
         finally:
-            if not self._sinks.has_reader:
+            if not self._outputs.has_reader:
                 self._end.set()
 
     def _finish(self) -> int:
-        self._supervision.stop()
+        self._monitoring.stop()
         ends_at = time.monotonic() + self._config.shutdown_timeout
         failure = self._source.error
         self._source.stop(self._config.shutdown_timeout)
         if self._worker.finish(max(0.0, ends_at - time.monotonic())):
             self._worker.tell((), closing=True)
-        if not self._sinks.has_reader:
+        if not self._outputs.has_reader:
             leave_standard_output()
         with contextlib.suppress(OSError):
-            self._sinks.close()
+            self._outputs.close()
         self._last_words()
         if failure is not None:
             self._say(f"the engine cannot be used: {failure}")
@@ -169,7 +164,7 @@ class Consumer:
             unhandled=getattr(self._worker, "unhandled", 0),
             uptime=time.monotonic() - self._begun,
         )
-        return self._sinks.add_to(stats)
+        return self._outputs.add_to(stats)
 
     def _say(self, text: str) -> None:
         write_line(self._stderr, PROGRAM, text)

@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from batchudp_handler.cli.common import ExitCode, print_all, write_line
+from batchudp_handler.cli.parser import ExitCode
+from batchudp_handler.cli.report import print_all, write_line
 from batchudp_handler.decode.capture import datagrams_in
 from batchudp_handler.decode.text import Describer
 from batchudp_handler.keys import load_keys

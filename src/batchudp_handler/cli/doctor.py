@@ -9,39 +9,28 @@ key, and what its clock says; the size of the DATA that still gets one is what t
 from __future__ import annotations
 
 import ipaddress
-import os
 import socket
 import statistics
 import threading
 import time
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
-from batchudp_handler.cli.common import ExitCode, print_all
-from batchudp_handler.core.errors import DecodeError
+from batchudp_handler.cli.parser import ExitCode
+from batchudp_handler.cli.probe import Place, Probe, Refused, SocketAddress
+from batchudp_handler.cli.report import print_all
 from batchudp_handler.core.places import place_text
-from batchudp_handler.core.wire.constants import HEADER_SIZE, MAX_DATAGRAM_SIZE
 from batchudp_handler.core.wire.datagram import (
     CHECKSUM,
-    DatagramType,
     Header,
-    Sync,
-    decode_ack,
-    encode_data,
-    encode_sync,
-    parse,
 )
 from batchudp_handler.keys import load_keys
 from batchudp_handler.platform import (
     AF_UNIX,
-    PathDiscovery,
     grow_receive_buffer,
-    never_fragment,
-    path_datagram_size,
     usable_buffer,
 )
-from batchudp_handler.waits import clamped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,8 +40,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Finding", "Grade", "examine", "findings"]
 
-SocketAddress: TypeAlias = "tuple[str | int | bytes, ...] | str"
-Place: TypeAlias = "tuple[int, SocketAddress]"
 
 RESOLVE_SECONDS = 3.0
 PATIENCE = (0.25, 0.5, 1.0)
@@ -86,99 +73,6 @@ class Finding:
     advice: str = ""
 
 
-class Refused(Exception):
-    """The other machine says that nobody listens there."""
-
-
-class Line:
-    """A connected socket to one receiver, and what may be asked over it."""
-
-    def __init__(self, place: Place, seal: Seal) -> None:
-        self.family, address = place
-        self.seal = seal
-        self._counter = 0
-        self._socket = socket.socket(self.family, socket.SOCK_DGRAM)
-        if self.family == AF_UNIX:
-            self._socket.bind("")  # a name of the kernel's choice: it can be answered
-        never_fragment(self._socket, PathDiscovery.PROBE)
-        self._socket.connect(address)
-        self.send_buffer = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
-
-    def close(self) -> None:
-        """Close the socket."""
-        self._socket.close()
-
-    def path_size(self) -> int:
-        """The largest datagram that this machine would send that way in one piece."""
-        size = path_datagram_size(self._socket)
-        return MAX_DATAGRAM_SIZE if size is None else min(size, MAX_DATAGRAM_SIZE)
-
-    def ping(self, patience: float) -> tuple[float, Header] | None:
-        """Round trip and header of the answer to a SYNC; None: there was none.
-
-        Raises:
-            Refused: Nobody listens.
-        """
-        self._counter += 1
-        stream_id = _random_id()
-        sync = Sync(next_seq=0, floor=0, next_rec=0, acknowledged=True)
-        datagram = encode_sync(
-            self.seal, sync, stream_id=stream_id, counter=self._counter, sealed_at=int(time.time())
-        )
-        return self._ask(datagram, stream_id, patience)
-
-    def carries(self, size: int, patience: float) -> bool:
-        """Whether a datagram of this size gets there, and is answered."""
-        stream_id = _random_id()
-        datagram = encode_data(
-            self.seal,
-            bytes(size - HEADER_SIZE - self.seal.overhead),
-            acknowledged=True,
-            codec=0,
-            stream_id=stream_id,
-            seq=0,
-            rec=0,
-            sealed_at=int(time.time()),
-            n_rec=1,
-        )
-        try:
-            return self._ask(datagram, stream_id, patience) is not None
-        except (Refused, OSError):
-            return False
-
-    def _ask(
-        self, datagram: bytes, stream_id: int, patience: float
-    ) -> tuple[float, Header] | None:
-        asked = time.monotonic()
-        try:
-            self._socket.send(datagram)
-            while (left := asked + patience - time.monotonic()) > 0:
-                self._socket.settimeout(clamped(left))
-                answer = self._challenge(self._socket.recv(MAX_DATAGRAM_SIZE), stream_id)
-                if answer is not None:
-                    return time.monotonic() - asked, answer
-        except TimeoutError:
-            return None
-        except ConnectionRefusedError:
-            raise Refused from None
-        return None
-
-    def _challenge(self, datagram: bytes, stream_id: int) -> Header | None:
-        """The header of an answer to our question, if its trailer is right."""
-        try:
-            header = parse(datagram)
-            if isinstance(header, Header) and header.type == DatagramType.ACK:
-                decode_ack(self.seal.open(datagram))
-                return header if header.stream_id == stream_id else None
-        except DecodeError:
-            return None
-        return None
-
-
-def _random_id() -> int:
-    return int.from_bytes(os.urandom(8)) or 1
-
-
 # --- the examination ---------------------------------------------------------------------------
 
 
@@ -207,21 +101,21 @@ def findings(config: HandlerConfig) -> Iterator[Finding]:
     if isinstance(found, str) or not found[0]:
         return
     place = found[0][0]
-    line = Line(place, seal)
+    probe = Probe(place, seal)
     try:
-        answers, trouble = _reach(line, config)
+        answers, trouble = _reach(probe, config)
         yield trouble or _reach_finding(config, answers)
         if trouble:
             yield from _key_trouble(place, seal)
         else:
             yield _key_finding(place, seal)
             yield _clock_finding(answers[-1][1].sealed_at, is_keyed=bool(keys))
-            yield _path_finding(line, config, answers)
-        yield from _buffer_findings(line, place)
+            yield _path_finding(probe, config, answers)
+        yield from _buffer_findings(probe, place)
     except OSError as error:
         yield Finding("reach", f"the socket says: {error.strerror or error}", Grade.BAD)
     finally:
-        line.close()
+        probe.close()
 
 
 def _resolve(host: str, port: int) -> tuple[list[Place], float] | str:
@@ -267,18 +161,20 @@ def _shown(address: SocketAddress) -> str:
     return f"unix://{address}" if isinstance(address, str) else str(address[0])
 
 
-def _reach(line: Line, config: HandlerConfig) -> tuple[list[tuple[float, Header]], Finding | None]:
+def _reach(
+    probe: Probe, config: HandlerConfig
+) -> tuple[list[tuple[float, Header]], Finding | None]:
     """Round trips with the answers' headers, or why there are none."""
     where = place_text(config.host, config.port)
     answers = []
     try:
         for patience in PATIENCE:
-            if (answer := line.ping(patience)) is not None:
+            if (answer := probe.ping(patience)) is not None:
                 answers.append(answer)
                 break
         for _ in range(PINGS - 1 if answers else 0):
             time.sleep(PAUSE)
-            if (answer := line.ping(PATIENCE[-1])) is not None:
+            if (answer := probe.ping(PATIENCE[-1])) is not None:
                 answers.append(answer)
     except Refused:
         advice = "start batchudp-receive there, or correct --target-host and --target-port"
@@ -311,13 +207,13 @@ def _key_trouble(place: Place, seal: Seal) -> Iterator[Finding]:
     """With a key and no answer: does one come without it?"""
     if seal is CHECKSUM:
         return
-    line = Line(place, CHECKSUM)
+    probe = Probe(place, CHECKSUM)
     try:
-        is_there = line.ping(PATIENCE[-1]) is not None
+        is_there = probe.ping(PATIENCE[-1]) is not None
     except Refused:
         is_there = False
     finally:
-        line.close()
+        probe.close()
     if is_there:
         text = f"the receiver is there, but does not accept key {seal.key_id} of the key file"
         advice = "give both ends the same key file: batchudp-receive --key-file"
@@ -359,12 +255,12 @@ def _clock_finding(told: int, *, is_keyed: bool) -> Finding:
 
 
 def _path_finding(
-    line: Line, config: HandlerConfig, answers: list[tuple[float, Header]]
+    probe: Probe, config: HandlerConfig, answers: list[tuple[float, Header]]
 ) -> Finding:
-    most = line.path_size()
+    most = probe.path_size()
     patience = min(max(0.3, 4 * max(took for took, _ in answers)), 1.0)
     sizes = [most, *(size for size in USUAL_SIZES if size < most)]
-    carried = next((size for size in sizes if _carries(line, size, patience)), 0)
+    carried = next((size for size in sizes if _carries(probe, size, patience)), 0)
     largest = config.max_datagram_size
     if not carried:
         advice = "something on the way drops larger datagrams: look at tunnels and firewalls"
@@ -379,19 +275,19 @@ def _path_finding(
     return Finding("path", f"{text}, as many as the interface takes")
 
 
-def _carries(line: Line, size: int, patience: float) -> bool:
+def _carries(probe: Probe, size: int, patience: float) -> bool:
     for _ in range(2):
         time.sleep(PAUSE)
-        if line.carries(size, patience):
+        if probe.carries(size, patience):
             return True
     return False
 
 
-def _buffer_findings(line: Line, place: Place) -> Iterator[Finding]:
+def _buffer_findings(probe: Probe, place: Place) -> Iterator[Finding]:
     sending, receiving = _system_limit("wmem_max"), _system_limit("rmem_max")
     limit = "" if sending is None else f", net.core.wmem_max {sending:,}"
-    yield Finding("buffers", f"sending: {line.send_buffer:,} bytes{limit}")
-    if line.family == AF_UNIX:  # it has no buffer of its own
+    yield Finding("buffers", f"sending: {probe.send_buffer:,} bytes{limit}")
+    if probe.family == AF_UNIX:  # it has no buffer of its own
         return
     if not _is_local(place):
         yield Finding("buffers", "receiving: what counts is the receiver's machine")

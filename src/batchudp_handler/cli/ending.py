@@ -18,7 +18,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from batchudp_handler.cli.common import ExitCode
+from batchudp_handler.cli.parser import ExitCode
 from batchudp_handler.platform import END_SIGNALS
 from batchudp_handler.waits import clamped
 

@@ -12,7 +12,7 @@ import secrets
 from base64 import b64encode
 from typing import TYPE_CHECKING
 
-from batchudp_handler.cli.common import ExitCode, UsageError
+from batchudp_handler.cli.parser import ExitCode, UsageError
 from batchudp_handler.core.wire.auth import MIN_SECRET
 from batchudp_handler.keys import ALGORITHMS, DEFAULT_ALGORITHM
 

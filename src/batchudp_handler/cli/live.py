@@ -10,17 +10,10 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from batchudp_handler.cli.common import (
-    ExitCode,
-    UsageError,
-    leave_standard_output,
-    print_all,
-    read_document,
-    resolve,
-    section,
-    write_line,
-)
-from batchudp_handler.cli.service import ScriptConfig
+from batchudp_handler.cli.parser import ExitCode, UsageError
+from batchudp_handler.cli.report import leave_standard_output, print_all, write_line
+from batchudp_handler.cli.resolve import read_document, resolve, section
+from batchudp_handler.cli.script_config import PROGRAM, ScriptConfig
 from batchudp_handler.control.client import NobodyAnswers, ask, follow
 from batchudp_handler.control.place import places_to_look
 from batchudp_handler.settings import LEVEL
@@ -31,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["add_tap_arguments", "health", "places", "tap"]
 
-PROGRAM = "batchudp-receive"
 NOT_HEALTHY = 1
 """What container engines expect of a health check that fails."""
 

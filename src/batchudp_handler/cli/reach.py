@@ -20,7 +20,7 @@ from batchudp_handler.platform import AF_UNIX, CAN_REUSE_ADDRESS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Unreachable", "reach_engine", "reach_metrics_port", "reach_sinks"]
+__all__ = ["Unreachable", "reach_engine", "reach_metrics_port", "reach_outputs"]
 
 SECONDS = 5.0
 
@@ -38,7 +38,7 @@ class Target:
     address: Any
 
 
-def reach_sinks() -> Iterator[str]:
+def reach_outputs() -> Iterator[str]:
     """Try what the configured handlers speak to; a line for each that answers.
 
     Raises:

@@ -24,15 +24,12 @@ from dataclasses import dataclass
 from multiprocessing.connection import wait
 from typing import IO, TYPE_CHECKING, Any
 
-from batchudp_handler.cli.common import (
-    ExitCode,
-    leave_standard_output,
-    stats_json,
-    write_line,
-)
+from batchudp_handler.cli.announcement import announce, receiver_summary, write_whole
 from batchudp_handler.cli.ending import follow_by_socket
-from batchudp_handler.cli.service import PROGRAM, announce, receiver_summary, write_whole
-from batchudp_handler.cli.worker import SIGNALS
+from batchudp_handler.cli.parser import ExitCode
+from batchudp_handler.cli.report import leave_standard_output, stats_json, write_line
+from batchudp_handler.cli.script_config import PROGRAM
+from batchudp_handler.cli.worker_process import SIGNALS
 from batchudp_handler.platform import END_SIGNALS
 from batchudp_handler.receiver.group import steer_by_stream
 from batchudp_handler.receiver.receive_socket import address_text
@@ -45,7 +42,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from multiprocessing.context import ForkProcess
 
-    from batchudp_handler.cli.service import ScriptConfig
+    from batchudp_handler.cli.script_config import ScriptConfig
     from batchudp_handler.config import ReceiverConfig
     from batchudp_handler.control.notify import Notifier
     from batchudp_handler.core.receive.stats import ReceiverStats

@@ -12,8 +12,10 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from batchudp_handler.cli.common import ExitCode, leave_standard_output, write_line
-from batchudp_handler.cli.live import PROGRAM, places
+from batchudp_handler.cli.live import places
+from batchudp_handler.cli.parser import ExitCode
+from batchudp_handler.cli.report import leave_standard_output, write_line
+from batchudp_handler.cli.script_config import PROGRAM
 from batchudp_handler.console import escape
 from batchudp_handler.control.client import NobodyAnswers, ask
 from batchudp_handler.receiver.receive_socket import address_text

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["SharedLock"]
+__all__ = ["ProcessLock"]
 
 
-class SharedLock:
+class ProcessLock:
     """A lock between processes that have the same open file, such as forks of one process.
 
     The kernel releases it when its holder dies. It does not tell the threads of one process

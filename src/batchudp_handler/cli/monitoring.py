@@ -13,7 +13,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from batchudp_handler.cli.common import stats_json
+from batchudp_handler.cli.report import stats_json
 from batchudp_handler.control.place import AUTO, server_place
 from batchudp_handler.control.pulse import READER, WORKER, Pulse
 from batchudp_handler.control.server import ControlServer
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     Ask = Callable[[Callable[[], None]], None]
 
-__all__ = ["Supervision"]
+__all__ = ["Monitoring"]
 
 PULSE_SECONDS = 2.0
 LONGEST_SILENCE: Mapping[str, float] = {READER: 10.0, WORKER: 60.0}
@@ -44,7 +44,7 @@ SILENCES = {
 }
 
 
-class Supervision:
+class Monitoring:
     """What stands beside one receiver, or one consumer of an engine.
 
     Args:

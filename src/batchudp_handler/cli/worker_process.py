@@ -15,8 +15,10 @@ import signal
 import threading
 from typing import TYPE_CHECKING
 
-from batchudp_handler.cli.common import ExitCode, leave_standard_output
-from batchudp_handler.cli.service import new_worker, reloader
+from batchudp_handler.cli.parser import ExitCode
+from batchudp_handler.cli.report import leave_standard_output
+from batchudp_handler.cli.script_config import new_worker
+from batchudp_handler.cli.service import reloader
 from batchudp_handler.receiver import BatchUDPReceiver
 from batchudp_handler.receiver.guard import Loop, run_loop
 from batchudp_handler.receiver.handler_errors import configured_handlers
@@ -26,21 +28,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from multiprocessing.connection import Connection
 
-    from batchudp_handler.cli.service import ScriptConfig
-    from batchudp_handler.cli.sinks import Sinks
+    from batchudp_handler.cli.outputs import Outputs
+    from batchudp_handler.cli.script_config import ScriptConfig
     from batchudp_handler.config import ReceiverConfig
     from batchudp_handler.core.receive.stats import ReceiverStats
     from batchudp_handler.core.wire.auth import Key
 
     Told = tuple[str, ReceiverStats]
 
-__all__ = ["SIGNALS", "Worker"]
+__all__ = ["SIGNALS", "WorkerProcess"]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 """What the supervisor listens to, and a worker does not."""
 
 
-class Worker:
+class WorkerProcess:
     """One receiver, in a process of its own.
 
     Args:
@@ -56,13 +58,13 @@ class Worker:
         self,
         config: ReceiverConfig,
         script: ScriptConfig,
-        sinks: Sinks,
+        outputs: Outputs,
         keys: Sequence[Key],
         *,
         inherited: socket.socket,
         link: Connection,
     ) -> None:
-        self._sinks = sinks
+        self._outputs = outputs
         self._link = link
         self._is_telling = threading.Lock()
         self._has_heard_the_end = False
@@ -109,21 +111,21 @@ class Worker:
 
     def _after_batch(self) -> None:
         try:
-            self._sinks.flush()
+            self._outputs.flush()
         finally:
-            if not self._sinks.has_reader:
+            if not self._outputs.has_reader:
                 self._tell("unread")
                 self._receiver.shutdown()
 
     def _end(self) -> None:
         self._receiver.close()
-        if not self._sinks.has_reader:
+        if not self._outputs.has_reader:
             leave_standard_output()
         with contextlib.suppress(OSError):
-            self._sinks.close()
+            self._outputs.close()
         self._tell("report")
 
     def _tell(self, word: str) -> None:
-        told: Told = (word, self._sinks.add_to(self._receiver.stats()))
+        told: Told = (word, self._outputs.add_to(self._receiver.stats()))
         with self._is_telling, contextlib.suppress(OSError):  # nobody is left to be told
             self._link.send(told)

@@ -36,11 +36,11 @@ from batchudp_handler.settings import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from batchudp_handler.cli.shared import SharedLock
+    from batchudp_handler.cli.process_lock import ProcessLock
     from batchudp_handler.core.receive.stats import ReceiverStats
     from batchudp_handler.outputs.output import Target
 
-__all__ = ["OutputConfig", "Sinks"]
+__all__ = ["OutputConfig", "Outputs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class OutputConfig:
     level: int = setting(logging.NOTSET, LEVEL, "records below this level are not written")
 
 
-class Sinks:
+class Outputs:
     """The outputs of one process, and the logger that tells about the receiver itself.
 
     Args:
@@ -84,7 +84,7 @@ class Sinks:
         *,
         stdout: TextIO,
         stderr: IO[str],
-        shared: SharedLock | None = None,
+        shared: ProcessLock | None = None,
     ) -> None:
         self._shared = shared
         self._environ = environ
