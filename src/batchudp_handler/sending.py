@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 from batchudp_handler.core.errors import ConfigError
 from batchudp_handler.core.records.batch import BatchHeader
 from batchudp_handler.core.send.sender import SenderSettings, StoragePolicy
+from batchudp_handler.core.send.session import SessionSettings
+from batchudp_handler.core.send.taking import TakingLimits
 from batchudp_handler.core.wire.constants import MAX_DATAGRAM_SIZE
 from batchudp_handler.core.wire.datagram import CHECKSUM
 from batchudp_handler.flusher import FlusherSettings
@@ -66,8 +68,11 @@ def flusher_settings(config: HandlerConfig, key: Key | None) -> FlusherSettings:
     given["spool_fsync"] = config.spool_fsync == "batch"
     return FlusherSettings(
         **given,
-        sender=_sender_settings(config, key),
-        fit_path=config.max_datagram_size is None,
+        session=SessionSettings(
+            sender=_sender_settings(config, key),
+            taking=TakingLimits(**_values_for(TakingLimits, config)),
+            fit_path=config.max_datagram_size is None,
+        ),
     )
 
 

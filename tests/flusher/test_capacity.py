@@ -124,7 +124,7 @@ def test_what_was_on_its_way_goes_before_what_waits(
         proxy.change(Faults(loss=1.0))
         log(handler, 10, 200)
         wait_until(lambda: handler.stats().retained > 100)
-        wait_until(lambda: handler._flusher._get_pump().sender.is_away)
+        wait_until(lambda: handler._flusher._get_loop().session.own.is_away)
         for number in range(200, 2_000):
             log(handler, number, number + 1)
             time.sleep(pause)

@@ -24,19 +24,21 @@ if TYPE_CHECKING:
 SEAMS = [
     *(f"transport.{name}" for name in ("open", "send", "receive", "wait", "path_datagram_size")),
     *("transport.close", "transport.wakeup.renew", "transport.wakeup.clear"),
-    *(f"sender.{name}" for name in ("handle_timeout", "datagram_to_send", "send_batch")),
-    *(f"sender.{name}" for name in ("note_dropped", "on_datagram_sent", "next_timeout")),
-    *("sender.set_max_datagram_size", "sender.close", "sender.give_up"),
-    *(f"schedule.{name}" for name in ("due", "on_flush", "deadline", "wake_at")),
-    *("turn", "sleep", "begin_flush", "begin_close", "give_up", "close", "release", "trouble"),
-    *("batch_size.add", "send_time.add", "spooling.turn", "spooling.close"),
-    *("spooling.begin_leaving", "_wall", "buffer.drain", "buffer.configure"),
+    *(f"session.own.{name}" for name in ("handle_timeout", "datagram_to_send", "send_batch")),
+    *(f"session.own.{name}" for name in ("note_dropped", "on_datagram_sent", "next_timeout")),
+    *(f"session.own.{name}" for name in ("set_max_datagram_size", "close", "give_up")),
+    *(f"session.taking.{name}" for name in ("due", "begin", "deadline", "wake_at", "release")),
+    *(f"session.{name}" for name in ("begin_flush", "begin_close", "begin_leaving", "give_up")),
+    *(f"session.{name}" for name in ("on_path", "on_lost", "records_to_take", "trouble")),
+    *("session.finish_close", "session.end_turn"),
+    *("session.counters.batch_size.add", "session.counters.send_time.add"),
+    *("turn", "sleep", "give_up", "close", "trouble", "disk.turn", "disk.close"),
+    *("_wall", "buffer.drain", "buffer.configure"),
     *("flusher._note.is_due", "flusher._ledger.lost", "flusher._apply_changes"),
-    *("flusher._finish_requests", "flusher._is_over", "flusher._next_deadline"),
+    *("flusher._requests.finish", "flusher._is_over", "flusher._requests.next_deadline"),
 ]
-"""What a turn of the sending thread calls, from the pump, or from the flusher that has it."""
-CAN_COST_A_BATCH = {"sender.send_batch", "sender.note_dropped", "_wall"}
-CAN_COST_A_BATCH |= {"batch_size.add", "sender.datagram_to_send"}
+"""What a turn of the sending thread calls, from the loop, or from the flusher that has it."""
+CAN_COST_A_BATCH = {"session.own.send_batch"}
 """Where records are between two owners when it happens."""
 
 
@@ -52,7 +54,7 @@ class Fault:
     def __init__(self, handler: BatchUDPHandler, seam: str, patch: pytest.MonkeyPatch) -> None:
         flusher = handler._flusher
         *path, name = seam.split(".")
-        owner: Any = flusher._get_pump()
+        owner: Any = flusher._get_loop()
         for step in path:
             owner = flusher if step == "flusher" else getattr(owner, step)
         self._real = getattr(owner, name)
@@ -95,7 +97,7 @@ def make(collector: DatagramCollector, **settings: Any) -> BatchUDPHandler:
 
 
 def settings_for(seam: str, tmp_path: Path) -> dict[str, Any]:
-    if seam.startswith("spooling") or seam == "transport.receive":
+    if seam.startswith("disk") or seam == "transport.receive":
         return {"delivery": "acknowledged", "spool_directory": str(tmp_path)}
     return {}
 
@@ -125,7 +127,7 @@ def test_a_fault_at_every_seam(
             assert set(collector.messages) == {"warm", "during", "after"}
     assert handler._flusher._thread_ident == thread
     handler.close()
-    handler._flusher._get_pump().close()  # as far as the fault was in that
+    handler._flusher._get_loop().close()  # as far as the fault was in that
     stats = handler.stats()
     assert balance(stats) == stats.accepted == 3
     assert stats.waiting == 0
@@ -151,7 +153,7 @@ def test_a_close_during_a_fault(
     assert time.monotonic() - began < 10.0
     assert fault.raised < 100, "it spins"
     fault.left = 0
-    handler._flusher._get_pump().close()  # as far as the fault was in that
+    handler._flusher._get_loop().close()  # as far as the fault was in that
     stats = handler.stats()
     assert balance(stats) == stats.accepted == 21
     lost, told = sum(stats.dropped.values()), capsys.readouterr().err
@@ -165,9 +167,9 @@ def test_a_wait_that_returns_at_once_is_no_spin(
 ) -> None:
     """Turns without work are noticed, and paused as any fault is."""
     handler = make(collector)
-    pump = handler._flusher._get_pump()
+    loop = handler._flusher._get_loop()
     turns = 0
-    turn = pump.turn
+    turn = loop.turn
 
     def counting(now: float) -> None:
         nonlocal turns
@@ -177,8 +179,8 @@ def test_a_wait_that_returns_at_once_is_no_spin(
     with monkeypatch.context() as patch:
         patch.setattr(faults, "LAST_PAUSE", 60.0)
         patch.setattr(faults, "QUICK", 1.0)  # coverage makes a turn take longer than usual
-        patch.setattr(pump, "turn", counting)
-        patch.setattr(pump.transport, "wait", lambda *args, **keywords: None)
+        patch.setattr(loop, "turn", counting)
+        patch.setattr(loop.transport, "wait", lambda *args, **keywords: None)
         handler.handle(record("during"))
         wait_until(lambda: handler.stats().send_errors.get("internal_SpinningError"))
         seen = turns
@@ -196,7 +198,7 @@ def test_what_ends_a_thread_is_followed_by_another(
 ) -> None:
     """`SystemExit` and the like end the thread; the next record starts a new one."""
     handler = make(collector)
-    pump = handler._flusher._get_pump()
+    loop = handler._flusher._get_loop()
     told: list[object] = []
     monkeypatch.setattr(threading, "excepthook", told.append)
 
@@ -204,7 +206,7 @@ def test_what_ends_a_thread_is_followed_by_another(
         raise GeneratorExit
 
     with monkeypatch.context() as patch:
-        patch.setattr(pump, "turn", ending)
+        patch.setattr(loop, "turn", ending)
         handler.handle(record("during"))
         wait_until(lambda: not handler._flusher._is_running)
     handler.handle(record("after"))

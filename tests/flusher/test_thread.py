@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import FrameType
 
-    from batchudp_handler.flusher.pump import Pump
+    from batchudp_handler.flusher.loop import Loop
 
 LONGEST_CALL = 0.25
 """Seconds: far less than any wait for a network, far more than a busy machine's hiccups."""
 
 
-def pump_of(handler: BatchUDPHandler) -> Pump:
-    """The handler's pump, made if it was not yet."""
-    return handler._flusher._get_pump()
+def loop_of(handler: BatchUDPHandler) -> Loop:
+    """The handler's loop, made if it was not yet."""
+    return handler._flusher._get_loop()
 
 
 def log_timed(logger: logging.Logger, number: int, pause: float = 0.001) -> float:
@@ -62,14 +62,14 @@ def test_an_idle_flusher_sleeps(
     handler = BatchUDPHandler(*collector.address, encoding="json", flush_interval=0.1)
     logger.addHandler(handler)
     turns = 0
-    turn = type(pump_of(handler)).turn
+    turn = type(loop_of(handler)).turn
 
-    def counting_turn(pump: Pump, now: float) -> None:
+    def counting_turn(loop: Loop, now: float) -> None:
         nonlocal turns
         turns += 1
-        turn(pump, now)
+        turn(loop, now)
 
-    monkeypatch.setattr(type(pump_of(handler)), "turn", counting_turn)
+    monkeypatch.setattr(type(loop_of(handler)), "turn", counting_turn)
     logger.info("one")
     collector.wait_for(1)
     time.sleep(0.3)  # the interval passes
@@ -236,7 +236,7 @@ def test_a_socket_that_fails_for_a_while_loses_nothing(
     handler = BatchUDPHandler(*collector.address, max_retries=8)
     logger.addHandler(handler)
     failures = 3
-    transport = type(pump_of(handler).transport)
+    transport = type(loop_of(handler).transport)
     checked = transport._checked
 
     def failing(self: Any) -> socket.socket:
@@ -260,7 +260,7 @@ def test_a_datagram_that_does_not_fit_is_cut_smaller(
     """EMSGSIZE leads to smaller datagrams with the same records, none lost, none twice."""
     handler = BatchUDPHandler(*collector.address, compress=False)
     logger.addHandler(handler)
-    transport = type(pump_of(handler).transport)
+    transport = type(loop_of(handler).transport)
     checked = transport._checked
 
     class Narrow:
@@ -324,7 +324,7 @@ def test_closing_all_descriptors_in_the_middle_is_survived(
     logger.addHandler(handler)
     logger.info("before")
     collector.wait_for(1)
-    transport = pump_of(handler).transport
+    transport = loop_of(handler).transport
     wait_until(transport.wakeup.descriptors)  # opened by the thread, at its first wait
     ours = [transport._owned, transport.wakeup._reader, transport.wakeup._writer]
     numbers = [each.socket.fileno() for each in ours if each is not None]
@@ -366,7 +366,7 @@ def test_a_fault_in_a_turn_does_not_end_the_thread(
     monkeypatch.setattr("batchudp_handler.flusher.faults.FIRST_PAUSE", 0.01)
     handler = BatchUDPHandler(*collector.address)
     logger.addHandler(handler)
-    sender = pump_of(handler).sender
+    sender = loop_of(handler).session.own
     faults = 3
     handle_timeout = sender.handle_timeout
 
@@ -391,7 +391,7 @@ def test_a_batch_that_the_machine_refuses_is_counted(
     monkeypatch.setattr("batchudp_handler.flusher.faults.FIRST_PAUSE", 0.01)
     handler = BatchUDPHandler(*collector.address)
     logger.addHandler(handler)
-    sender = pump_of(handler).sender
+    sender = loop_of(handler).session.own
     send_batch = sender.send_batch
 
     def failing(*args: Any, **more: Any) -> None:
@@ -418,7 +418,7 @@ def test_a_fault_that_stays_does_not_hold_the_close(
     def failing(now: float) -> None:
         raise ZeroDivisionError("a mistake of ours")
 
-    monkeypatch.setattr(pump_of(handler).sender, "handle_timeout", failing)
+    monkeypatch.setattr(loop_of(handler).session.own, "handle_timeout", failing)
     logger.info("one")
     began = time.monotonic()
     handler.close()
@@ -495,7 +495,7 @@ def test_a_flush_from_the_flusher_itself_does_not_wait(
     """Code that runs there, such as a destructor, gets a no instead of a deadlock."""
     handler = BatchUDPHandler(*collector.address)
     logger.addHandler(handler)
-    transport = type(pump_of(handler).transport)
+    transport = type(loop_of(handler).transport)
     send = transport.send
     answers: list[bool] = []
 

@@ -27,7 +27,7 @@ def test_records_from_the_socket_code_are_not_shipped(
     """An instrumented socket that logs each call does not keep the handler busy with itself."""
     handler = make()
     logger.addHandler(handler)
-    transport = type(handler._flusher._get_pump().transport)
+    transport = type(handler._flusher._get_loop().transport)
     send = transport.send
 
     def loud_send(self: Any, datagram: bytes) -> None:

@@ -160,13 +160,13 @@ def test_a_change_says_whether_it_is_in_use(
 
     monkeypatch.setattr("batchudp_handler.flusher.thread.CHANGE_PATIENCE", 0.05)
     with monkeypatch.context() as patch:
-        patch.setattr(handler._flusher._pump, "turn", busy)
+        patch.setattr(handler._flusher._loop, "turn", busy)
         logger.error("wakes the thread")
         assert is_busy.wait(60.0)
         assert handler.reconfigure(batch_size=40) is False
         assert handler.config.batch_size == 40
     may_go_on.set()
-    wait_until(lambda: handler._flusher.settings.batch_size == 40)
+    wait_until(lambda: handler._flusher.settings.session.taking.batch_size == 40)
 
 
 def test_the_config_knows_the_level(make: Callable[..., BatchUDPHandler]) -> None:

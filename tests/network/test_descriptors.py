@@ -94,7 +94,7 @@ def test_errors_that_no_namespace_offers(
     """A firewall or a driver that refuses for a while delays records and loses none."""
     handler = BatchUDPHandler("127.0.0.1", far.port, max_retries=20, flush_interval=0.05)
     calls.logger.addHandler(handler)
-    transport = type(handler._flusher._get_pump().transport)
+    transport = type(handler._flusher._get_loop().transport)
     checked = transport._checked
     is_refusing = True
 

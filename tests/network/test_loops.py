@@ -119,7 +119,7 @@ def test_what_the_sending_itself_logs_is_not_sent(
     loud = logging.getLogger("instrumented")
     with BatchUDPReceiver("127.0.0.1", 0) as receiver:
         handler = BatchUDPHandler(*receiver.address, batch_size=1)
-        transport = type(handler._flusher._get_pump().transport)
+        transport = type(handler._flusher._get_loop().transport)
         said = 0
 
         def loudly(real: Callable[..., object]) -> Callable[..., object]:

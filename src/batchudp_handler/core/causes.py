@@ -10,7 +10,16 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Self
 
-__all__ = ["Cause", "SendTrouble", "trouble_words"]
+__all__ = ["NO_PLACE", "TWO_RECEIVERS", "Cause", "SendTrouble", "trouble_words"]
+
+TWO_RECEIVERS = (
+    "two receivers answer at this address in turn, so nothing can be confirmed: run only one on "
+    "the port (for more processes: batchudp-receive --workers), or configure the balancer to "
+    "keep each sender with one receiver"
+)
+NO_PLACE = (
+    "the receiver already has the largest number of senders (max_streams) and refuses this one"
+)
 
 
 class _Named(StrEnum):

@@ -45,9 +45,6 @@ FLAT_SIZE = LIGHT
 bounds what it really takes."""
 CROWDED = 4
 """Long texts that take a quarter of the bytes leave without waiting for company."""
-AT_ONCE = 8
-MOST_AT_ONCE = 1 << 20
-"""Bytes: long texts are encoded in portions of an eighth of the room, or of this."""
 HEADROOM = 16
 """A machine that cannot send gives up its oldest records when less than this part is free."""
 
@@ -265,11 +262,6 @@ class Buffer(Generic[Books]):
         self._books = books
         self._version += 1
         self._hold(held, held_bytes)  # last: those for whom this makes room came later
-
-    @property
-    def bytes_at_once(self) -> int:
-        """Of long texts, how many the owner should take before it has sent them."""
-        return min(MOST_AT_ONCE, self._capacity_bytes // AT_ONCE)
 
     @property
     def is_crowded(self) -> bool:

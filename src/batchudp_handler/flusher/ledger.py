@@ -1,13 +1,10 @@
 """The books of one handler: what became of every record that it took.
 
-The owner of the pump settles the books after each step: it copies the numbers of its machines into
-one `Books`, which never changes, and puts that in its place at once. So whoever asks, on whatever
+The owner of the session settles the books after each step: it copies the counters into one
+`Books`, which never changes, and puts that in its place at once. So whoever asks, on whatever
 thread, sees the numbers of one moment. `accepted` is counted where records come in; `waiting` is
 what of them is not found anywhere else, in the buffer or just on its way out of it. So the sum
 holds whenever it is read.
-
-After its close a handler may still get records, and each then travels in a stream of its own
-with a machine of its own. The books keep the sums of the machines that are gone.
 """
 
 from __future__ import annotations
@@ -17,11 +14,13 @@ from time import sleep  # not gevent's: what is waited for is another thread's s
 from typing import TYPE_CHECKING, Any
 
 from batchudp_handler.core.send.stats import SenderStats
-from batchudp_handler.flusher.books import EMPTY, Books, added, named
+from batchudp_handler.flusher.books import Books, books_of
 
 if TYPE_CHECKING:
+    from batchudp_handler.core.send.counters import SenderCounters
+    from batchudp_handler.core.send.session import Session
     from batchudp_handler.flusher.buffer import Buffer, View
-    from batchudp_handler.flusher.pump import Pump
+    from batchudp_handler.flusher.loop import Loop
 
 __all__ = ["Ledger"]
 
@@ -38,7 +37,6 @@ class Ledger:
         self.faults: dict[str, int] = {}
         """Errors of this package's own that ended a turn, by the exception's name."""
         self._started_at = started_at
-        self._past = EMPTY
         self._seen = 0  # the largest `accepted` that anybody was shown
         self._showing = threading.Lock()
 
@@ -49,83 +47,51 @@ class Ledger:
         name = f"internal_{type(error).__name__}"
         self.faults[name] = self.faults.get(name, 0) + 1
 
-    def settle(self, buffer: Buffer[Books], pump: Pump) -> None:
-        """Note what the machines have done so far."""
-        held, size = pump.held
-        buffer.settle(self._books(pump), held, size)
+    def settle(self, buffer: Buffer[Books], session: Session) -> None:
+        """Note what the session has done so far."""
+        buffer.settle(books_of(session), *session.held)
 
-    def write_off(self, buffer: Buffer[Books], pump: Pump) -> None:
-        """Count as dropped what is left in machines that a fault keeps from ending by themselves.
+    def write_off(self, buffer: Buffer[Books], session: Session) -> None:
+        """Count as dropped what is left in a session that a fault keeps from ending by itself.
 
-        That is all that is found nowhere else, whatever the machines say.
+        That is all that is found nowhere else, whatever the session says.
         """
-        if pump.is_written_off:
+        if session.is_written_off:
             return
-        pump.is_written_off = True
-        books, (_, accepted, dropped) = self._books(pump), buffer.rough_view()
+        session.write_off(0)
+        books, (_, accepted, dropped) = books_of(session), buffer.rough_view()
         left = accepted + books.adopted - books.settled - sum(dropped.values()) - len(buffer)
-        pump.count_dropped("closed", max(left, 0))
-        self.settle(buffer, pump)
-
-    def succeed(self, old: Pump, new: Pump) -> Pump:
-        """Keep the sums of a pump that is given up for another; returns the other.
-
-        Nobody sees them before the next `settle`, which has both.
-        """
-        numbers = added(self._past.numbers, named(old.sender.counters))
-        dropped = added(self._past.dropped, old.sender.counters.dropped)
-        self._past = Books(numbers, dropped)
-        new.take_books_of(old)
-        return new
-
-    def _books(self, pump: Pump) -> Books:
-        own, sender = pump.sender.counters, pump.sender
-        numbers = added(self._past.numbers, named(own))
-        dropped = added(self._past.dropped, pump.dropped, own.dropped)
-        spooling = pump.spooling
-        retained = 0 if pump.is_written_off else sender.retained_records
-        if spooling is None:
-            return Books(numbers, dropped, retained=retained)
-        for each in spooling.counters:
-            numbers = added(numbers, named(each))
-            dropped = added(dropped, each.dropped)
-        return Books(
-            numbers,
-            added(dropped, spooling.dropped),
-            adopted=spooling.adopted_records,
-            retained=0 if pump.is_written_off else retained + spooling.retained_records,
-            spooled=spooling.spooled_records,
-        )
+        session.write_off(max(left, 0))
+        self.settle(buffer, session)
 
     # --- for anyone -----------------------------------------------------------------------------
 
     def lost(self, buffer: Buffer[Books]) -> dict[str, int]:
         """Records that were accepted and will not be sent, or not be confirmed, by cause."""
         view = buffer.rough_view()
-        lost = added(view.dropped, view.books.dropped)
+        lost = _added(view.dropped, view.books.dropped)
         lost["unconfirmed"] = view.books.numbers["unconfirmed"]
         return lost
 
-    def stats(self, buffer: Buffer[Books], pump: Pump | None, now: float) -> SenderStats:
+    def stats(self, buffer: Buffer[Books], loop: Loop | None, now: float) -> SenderStats:
         """Everything, as one frozen view."""
         books, accepted, dropped_before = self._view(buffer)
-        dropped = added(dropped_before, books.dropped)
+        dropped = _added(dropped_before, books.dropped)
         accepted += books.adopted
         values: dict[str, Any] = {
             **books.numbers,
             "accepted": accepted,
-            "adopted": books.adopted,
             "waiting": accepted - books.settled - sum(dropped_before.values()),
             "retained": books.retained,
             "spooled": books.spooled,
             "dropped": {cause: number for cause, number in dropped.items() if number},
             "uptime": now - self._started_at,
         }
-        if pump is not None:
-            values.update(_flushes(pump))
-            values.update(_socket(pump, self.faults))
-            values.update(_machine(pump))
-            values["last_error"] = pump.trouble(now)
+        if loop is not None:
+            values.update(_flushes(loop.session.counters))
+            values.update(_socket(loop, self.faults))
+            values.update(_stream(loop.session))
+            values["last_error"] = loop.trouble(now)
         return SenderStats(**values)
 
     def _view(self, buffer: Buffer[Books]) -> View[Books]:
@@ -148,36 +114,41 @@ class Ledger:
         return buffer.rough_view()  # this interrupted the owner: what it was taking waits
 
 
-def _flushes(pump: Pump) -> dict[str, object]:
-    flushes = {str(trigger): number for trigger, number in pump.flushes.items()}
+def _added(these: dict[str, int], those: dict[str, int]) -> dict[str, int]:
+    sums = these.copy()
+    for name, number in those.items():
+        sums[name] = sums.get(name, 0) + number
+    return sums
+
+
+def _flushes(counters: SenderCounters) -> dict[str, object]:
+    flushes = {str(trigger): number for trigger, number in counters.flushes.items()}
     total = sum(flushes.values())
     return {
         "flushes": flushes,
         "trigger_ratio": {name: number / max(total, 1) for name, number in flushes.items()},
-        "batch_size": pump.batch_size.distribution(),
-        "send_time": pump.send_time.distribution(),
+        "batch_size": counters.batch_size.distribution(),
+        "send_time": counters.send_time.distribution(),
+        "ignored": {str(reason): number for reason, number in counters.ignored.copy().items()},
     }
 
 
-def _socket(pump: Pump, faults: dict[str, int]) -> dict[str, object]:
-    transport = pump.transport
-    errors = {**transport.errors, **faults}
-    if pump.spooling is not None:
-        errors.update(pump.spooling.errors)
+def _socket(loop: Loop, faults: dict[str, int]) -> dict[str, object]:
+    transport, disk = loop.transport, loop.disk
     return {
-        "send_errors": errors,
+        "send_errors": {**transport.errors, **faults, **({} if disk is None else disk.errors)},
         "resolves": transport.resolves,
         "reconnects": transport.reconnects,
     }
 
 
-def _machine(pump: Pump) -> dict[str, object]:
-    sender = pump.sender
+def _stream(session: Session) -> dict[str, object]:
+    own = session.own
     return {
-        "rtt": sender.rtt,
-        "alternations": sender.alternations,
-        "in_flight": sender.bytes_in_flight,
-        "congestion_window": sender.congestion_window,
-        "stream_id": sender.stream_id,
-        "max_datagram_size": sender.max_datagram_size,
+        "rtt": own.rtt,
+        "alternations": own.alternations,
+        "in_flight": own.bytes_in_flight,
+        "congestion_window": own.congestion_window,
+        "stream_id": own.stream_id,
+        "max_datagram_size": own.max_datagram_size,
     }

@@ -1,8 +1,8 @@
-"""Which thread sends, when does it start and end, and who sends where it cannot run?
+"""The thread that sends: its start, its end, and who sends where it cannot run.
 
-One daemon thread per handler, started at the first record. It owns the pump for as long as it
+One daemon thread per handler, started at the first record. It owns the loop for as long as it
 lives. Where no thread can run (at interpreter shutdown, in an isolated subinterpreter, under uWSGI
-without threads) and after the close, a caller owns the pump for a moment and sends by itself.
+without threads) and after the close, a caller owns the loop for a moment and sends by itself.
 Whoever finds it taken leaves the records in the buffer, for the owner to find.
 
 Everything that a log call may reach uses raw locks, without waiting for them, and deques: it may
@@ -17,29 +17,29 @@ import sys
 import threading
 import time
 import weakref
-from collections import deque
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from batchudp_handler.core.causes import TWO_RECEIVERS
 from batchudp_handler.core.places import place_text
-from batchudp_handler.core.send.schedule import Schedule, Trigger
-from batchudp_handler.core.send.sender import SenderProtocol, SenderSettings
+from batchudp_handler.core.send.counters import Trigger
+from batchudp_handler.core.send.session import Session
 from batchudp_handler.flusher.books import EMPTY, Books
-from batchudp_handler.flusher.buffer import FLAT_SIZE, Buffer
+from batchudp_handler.flusher.buffer import Buffer
 from batchudp_handler.flusher.faults import Faults
 from batchudp_handler.flusher.ledger import Ledger
+from batchudp_handler.flusher.loop import Loop
 from batchudp_handler.flusher.note import LossNote, write_note
-from batchudp_handler.flusher.pump import TWO_RECEIVERS, Pump
-from batchudp_handler.flusher.requests import Request, WaitingRoom
+from batchudp_handler.flusher.requests import Request, Requests, WaitingRoom
 from batchudp_handler.transport import UDPTransport, is_out_of_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from batchudp_handler.core.send.stats import SenderStats
+    from batchudp_handler.flusher.settings import FlusherSettings
     from batchudp_handler.flusher.spooling import Spooling
 
-__all__ = ["Flusher", "FlusherSettings"]
+__all__ = ["Flusher"]
 
 GRACE = 0.25
 """Seconds for the thread to answer after the deadline that it was given."""
@@ -47,8 +47,6 @@ PAUSE_CHECK = 0.05
 """Seconds between two looks, in a pause after a fault, for somebody who asks for something."""
 NO_MORE_PATIENCE = 1.0
 """Seconds after a flush in vain within which a close does not wait as well."""
-LOOK_UP_PATIENCE = 0.05
-"""Seconds that a record after the close may wait for the host's address."""
 CLOSE_CHECK = 1.0
 """Seconds between two looks of a flush without end whether the handler was closed meanwhile."""
 OWNER_CHECK = 0.01
@@ -57,39 +55,8 @@ LATE_PASSES = 100
 """How often one late caller may send what others leave to it."""
 FIRST_START_DELAY, LAST_START_DELAY = 0.1, 2.0
 """Seconds between attempts to start the thread when the system has none left: doubled."""
-ADOPTED_SHARE = 64
-"""Each adopted stream may have so small a part of the bytes in memory; the rest stays on disk."""
 CHANGE_PATIENCE = 1.0
 """Seconds that `reconfigure` waits for the thread to use the new settings."""
-
-
-@dataclass(frozen=True, slots=True)
-class FlusherSettings:
-    """What the sending side of one handler is told; `HandlerConfig` says what it means."""
-
-    sender: SenderSettings
-    host: str
-    port: int
-    batch_size: int
-    flush_interval: float
-    flush_level: int | None
-    capacity: int
-    capacity_bytes: int
-    overflow: str
-    overflow_timeout: float | None
-    protect_level: int | None
-    fit_path: bool
-    resolve_interval: float | None
-    shutdown_timeout: float
-    spool_directory: str | None = None
-    spool_size_bytes: int = 64 << 20
-    spool_age_seconds: float = 7 * 86_400.0
-    spool_fsync: bool = False
-
-    @property
-    def most_records(self) -> int:
-        """Records that may wait, however short their texts are."""
-        return max(1, min(self.capacity, self.capacity_bytes // FLAT_SIZE))
 
 
 class Flusher:
@@ -110,12 +77,13 @@ class Flusher:
     ) -> None:
         self.settings = settings
         if settings.spool_directory is not None:
-            _spooling()  # not at the first record, which may be a forked child's
+            _load_spooling()  # not at the first record, which may be a forked child's
+        limits = settings.session.taking
         self.buffer: Buffer[Books] = Buffer(
-            settings.capacity,
+            limits.capacity,
             settings.overflow,
             books=EMPTY,
-            capacity_bytes=settings.capacity_bytes,
+            capacity_bytes=limits.capacity_bytes,
             flush_level=settings.flush_level,
             protect_level=settings.protect_level,
             wait_for_room=self._wait_for_room,
@@ -123,7 +91,7 @@ class Flusher:
         self.is_closed = False
         self._on_start: Callable[[], None] | None = on_start
         self._clock = clock
-        self._pumps: dict[str, Pump] = {}  # the present one; a dict, because setdefault is atomic
+        self._loops: dict[str, Loop] = {}  # the only one; a dict, because setdefault is atomic
         self._ledger = Ledger(clock())
         self._faults = Faults(self._ledger.count_fault)
         self._sleep = time.sleep
@@ -135,10 +103,7 @@ class Flusher:
         self._starting = threading.Lock()
         self._make_lock: Callable[[], threading.Lock] = threading.Lock
         self._start_aside: Callable[..., object] = _thread.start_new_thread
-        self._close_requests: dict[str, Request] = {}  # one at most
-        self._flush_requests: deque[Request] = deque()
-        self._current_flushes: list[Request] = []
-        self._changes: deque[tuple[FlusherSettings, Request]] = deque()
+        self._requests = Requests()
         self._is_running = False
         self._start_at = float("-inf")
         self._start_delay = FIRST_START_DELAY
@@ -161,19 +126,27 @@ class Flusher:
 
     def wake(self) -> None:
         """Have the waiting records looked at; to be called when `Buffer.append` says so."""
-        if self._is_running and self._pump is not None:
-            self._pump.transport.wakeup.send()
-        elif self.is_closed:
+        if self._wake_thread():
+            return
+        if self.is_closed:
             self._send_late()
         else:
             self._start()
+
+    def _wake_thread(self) -> bool:
+        """Wake the thread; return whether there is one."""
+        loop = self._loop
+        if not self._is_running or loop is None:
+            return False
+        loop.transport.wakeup.send()
+        return True
 
     def _start(self) -> None:
         if not self._starting.acquire(blocking=False):
             return  # whoever starts will find what waits
         try:
             self._notice_first_record()
-            self._get_pump()
+            self._get_loop()
             # between two attempts records wait: the next one sends them, or a flush, or the close
             if self._clock() >= self._start_at and not self._start_thread():
                 self._send_now()
@@ -198,7 +171,7 @@ class Flusher:
         self._make_lock = self._room.make_lock = threading.Lock
         self._start_aside = _thread.start_new_thread
         self._sleep = time.sleep
-        self._get_pump().transport.use_present_primitives()
+        self._get_loop().transport.use_present_primitives()
         try:
             thread = threading.Thread(target=self._run, name="batchudp-flusher", daemon=True)
             self._is_running = True
@@ -212,7 +185,7 @@ class Flusher:
         return self._is_running
 
     def _postpone_start(self, error: RuntimeError) -> None:
-        errors = self._get_pump().transport.errors
+        errors = self._get_loop().transport.errors
         if "thread_not_started" not in errors:
             write_note(f"cannot start the sending thread, trying again: {error}")
         errors["thread_not_started"] = errors.get("thread_not_started", 0) + 1
@@ -239,12 +212,11 @@ class Flusher:
         """
         if threading.get_ident() == self._thread_ident:
             return False
-        pump = self._pump
-        if self.is_closed or (pump is None and not len(self.buffer)):
+        if self.is_closed or (self._loop is None and not len(self.buffer)):
             return not len(self.buffer)
         patience = self.settings.shutdown_timeout if timeout is None else timeout
         request = self._request(patience)
-        self._flush_requests.append(request)
+        self._requests.flushes.append(request)
         self._await(request)
         if timeout is None and not request.is_granted:
             self._out_of_patience_at = self._clock()
@@ -254,8 +226,7 @@ class Flusher:
         """Have a flush done, by the thread or on this one."""
         while not (request.is_granted or self.is_closed):
             left = request.deadline - self._clock()
-            if self._is_running and self._pump is not None:
-                self._pump.transport.wakeup.send()
+            if self._wake_thread():
                 request.wait(min(left, CLOSE_CHECK))
             elif not self._drive(request.deadline, lambda: request.is_granted):
                 # somebody else is the owner, for a moment
@@ -274,7 +245,7 @@ class Flusher:
                 return
             request.wait(patience + GRACE)
             self._is_abandoned = not request.is_granted
-        elif self._pump is not None or len(self.buffer):
+        elif self._loop is not None or len(self.buffer):
             self._close_here(request.deadline)
         self.is_closed = True
         self._finish_late(request.deadline + GRACE)
@@ -285,7 +256,7 @@ class Flusher:
             return
         was_owner = self._drive(deadline, lambda: self.is_closed)
         if was_owner and not self.is_closed:
-            self._leave(self._get_pump())  # a fault kept it from ending
+            self._leave(self._get_loop())  # a fault kept it from ending
 
     def _tell_at_end(self) -> None:
         self._note.tell_last(self._ledger.lost(self.buffer), self._clock())
@@ -294,7 +265,7 @@ class Flusher:
             write_note(f"{left} records were not sent: the sending thread did not stop in time")
 
     def _finish_late(self, deadline: float) -> None:
-        """Send what waits, or let whoever owns the pump by then do it."""
+        """Send what waits, or let whoever owns the loop by then do it."""
         self._wait_for_owner(deadline)
         self._send_late()
         # left to an owner who came in between: a thread that was started just before the close
@@ -312,17 +283,15 @@ class Flusher:
         """Ask for the close and do not wait for it."""
         if patience is None:
             patience = self.settings.shutdown_timeout
-        request = self._close_requests.setdefault("close", self._request(patience))
-        if self._is_running and self._pump is not None:
-            self._pump.transport.wakeup.send()
+        request = self._requests.ask_to_close(self._request(patience))
+        self._wake_thread()
         return request
 
     def reconfigure(self, settings: FlusherSettings) -> bool:
         """Use other settings; what waits stays. True if they are used by now."""
         request = self._request(CHANGE_PATIENCE)
-        self._changes.append((settings, request))
-        if self._is_running and self._pump is not None:
-            self._pump.transport.wakeup.send()
+        self._requests.changes.append((settings, request))
+        if self._wake_thread():
             if threading.get_ident() != self._thread_ident:
                 request.wait(CHANGE_PATIENCE)
         elif self._owner.acquire(timeout=CHANGE_PATIENCE):
@@ -337,16 +306,16 @@ class Flusher:
 
     def stats(self) -> SenderStats:
         """The counters, from any thread; they add up at any moment."""
-        return self._ledger.stats(self.buffer, self._pump, self._clock())
+        return self._ledger.stats(self.buffer, self._loop, self._clock())
 
     def _trouble(self) -> str:
-        return "" if self._pump is None else self._pump.trouble(self._clock())
+        return "" if self._loop is None else self._loop.trouble(self._clock())
 
     def abandon_in_child(self) -> None:
         """After a fork: leave everything to the parent, and close the child's descriptors."""
         self._is_abandoned = True
-        if self._pump is not None:
-            self._pump.abandon()
+        if self._loop is not None:
+            self._loop.abandon()
 
     # --- the thread ------------------------------------------------------------------------------
 
@@ -354,7 +323,7 @@ class Flusher:
         with self._owner:
             self._thread_ident = threading.get_ident()
             try:
-                self._loop()
+                self._repeat()
             finally:
                 self._thread_ident = 0
                 self._is_running = False
@@ -364,44 +333,39 @@ class Flusher:
         # since the start: this makes it known under the present one
         threading.current_thread()
 
-    def _loop(self) -> None:
-        pump = self._get_pump()
+    def _repeat(self) -> None:
+        loop = self._get_loop()
         while not self._is_abandoned:
             try:
-                self._turn(pump)
-                if self._is_over(pump):
+                self._turn(loop)
+                if self._is_over(loop):
                     return
-                pump.sleep(self._clock(), self._next_deadline())
-                self._faults.watch(pump.work, self._clock())
+                loop.sleep(self._clock(), self._requests.next_deadline())
+                self._faults.watch(loop.work, self._clock())
             except Exception as error:  # noqa: BLE001  # the root of the loop: nothing may end it
                 self._on_fault(error)
-                request = self._close_request
+                request = self._requests.close
                 if request is not None and self._clock() >= request.deadline:
                     break
-        self._leave(pump)
+        self._leave(loop)
 
     def _on_fault(self, error: Exception, deadline: float = float("inf")) -> None:
         """Count it, tell it, and pause; not beyond the deadline, nor when somebody asks anew."""
         now = self._clock()
         end = min(now + self._faults.handle(error, now), deadline)
-        if self._close_request is not None:
-            end = min(end, self._close_request.deadline)
-        asked = self._asked
-        while (left := end - self._clock()) > 0 and self._asked <= asked:
+        if self._requests.close is not None:
+            end = min(end, self._requests.close.deadline)
+        asked = len(self._requests)
+        while (left := end - self._clock()) > 0 and len(self._requests) <= asked:
             # neither the socket's wait nor a lock: they may be what fails
             self._sleep(min(left, PAUSE_CHECK))
 
-    @property
-    def _asked(self) -> int:
-        """How many requests wait to be looked at."""
-        return len(self._flush_requests) + len(self._changes) + len(self._close_requests)
-
-    def _leave(self, pump: Pump) -> None:
-        """End without the machine's help: what it still has is counted, and so is what waits."""
-        self._attempt(lambda: pump.give_up(self._clock()))
+    def _leave(self, loop: Loop) -> None:
+        """End without the session's help: what it still has is counted, and so is what waits."""
+        self._attempt(lambda: loop.give_up(self._clock()))
         self._attempt(self.buffer.drain)
-        self._attempt(lambda: self._ledger.write_off(self.buffer, pump))
-        self._attempt(pump.close)
+        self._attempt(lambda: self._ledger.write_off(self.buffer, loop.session))
+        self._attempt(loop.close)
         self.is_closed = True
 
     def _attempt(self, step: Callable[[], object]) -> None:
@@ -412,105 +376,69 @@ class Flusher:
 
     # --- what the owner does, on whatever thread -------------------------------------------------
 
-    def _turn(self, pump: Pump) -> None:
+    def _turn(self, loop: Loop) -> None:
         now = self._clock()
         self._apply_changes()
-        self._begin_requests(pump, now)
-        pump.turn(now)
-        self._finish_requests(pump, self._clock())
-        self._tell_two_receivers(pump)
+        self._requests.begin(loop.session, len(self.buffer), now)
+        loop.turn(now)
+        loop.work += self._requests.finish(loop.session, self._clock())
+        self._tell_two_receivers(loop.session)
         lost = self._ledger.lost(self.buffer)
         # `is_alive` last: gevent's patch makes it take locks, which is no good on this thread
         if (
-            self._close_request is None
+            self._requests.close is None
             and self._note.is_due(lost, now)
             and threading.main_thread().is_alive()
         ):
             self._note.tell(lost, now)  # otherwise `close` tells, once, what all was lost
 
-    def _tell_two_receivers(self, pump: Pump) -> None:
+    def _tell_two_receivers(self, session: Session) -> None:
         """At once, and once: nothing is lost yet, and nothing will be confirmed."""
         if (
-            pump.sender.meets_two_receivers
+            session.own.meets_two_receivers
             and not self._has_told_two
             and threading.main_thread().is_alive()
         ):
             self._has_told_two = True
             write_note(f"{place_text(self.settings.host, self.settings.port)}: {TWO_RECEIVERS}")
 
-    def _begin_requests(self, pump: Pump, now: float) -> None:
-        if self._close_request is not None:
-            pump.begin_close(now)
-        elif self._flush_requests and not self._current_flushes:
-            # all that waits is flushed and nothing more is begun until it has settled: so the
-            # caller learns about the records that were there, however many follow
-            self._current_flushes = [self._flush_requests.popleft()]
-            while self._flush_requests:
-                self._current_flushes.append(self._flush_requests.popleft())
-            pump.hold()
-            pump.begin_flush(Trigger.FLUSH, now)
-
-    def _finish_requests(self, pump: Pump, now: float) -> None:
-        if pump.is_settled:
-            for request in self._current_flushes:
-                request.finish(is_granted=True)
-                pump.work += 1
-            self._current_flushes = []
-        self._current_flushes = [each for each in self._current_flushes if now < each.deadline]
-        if not self._current_flushes and self._close_request is None:
-            pump.release()
-
-    def _next_deadline(self) -> float | None:
-        waiting = [request.deadline for request in self._current_flushes]
-        if self._close_request is not None:
-            waiting.append(self._close_request.deadline)
-        return min(waiting, default=None)
-
-    def _is_over(self, pump: Pump) -> bool:
-        request = self._close_request
+    def _is_over(self, loop: Loop) -> bool:
+        request = self._requests.close
         if request is None:
             return False
         now = self._clock()
-        if not pump.is_closed and now < request.deadline:
+        if not loop.session.is_closed and now < request.deadline:
             return False
-        if not pump.is_closed:
-            pump.give_up(now)
-        pump.close()
+        if not loop.session.is_closed:
+            loop.give_up(now)
+        loop.close()
         self.is_closed = True
         return True
 
     def _finish_close(self) -> None:
-        for request in (*self._current_flushes, *self._flush_requests):
-            request.finish(is_granted=False)
-        if self._close_request is not None:
-            self._close_request.finish(is_granted=True)
+        self._requests.end()
         if self.is_closed:
             self._send_late()  # what came while the last owner was leaving
 
     def _apply_changes(self) -> None:
-        while self._changes:
-            settings, request = self._changes.popleft()
+        while self._requests.changes:
+            settings, request = self._requests.changes.popleft()
             old, self.settings = self.settings, settings
             self.buffer.configure(
-                settings.capacity,
+                settings.session.taking.capacity,
                 settings.overflow,
-                capacity_bytes=settings.capacity_bytes,
+                capacity_bytes=settings.session.taking.capacity_bytes,
                 flush_level=settings.flush_level,
                 protect_level=settings.protect_level,
             )
-            if self._pump is not None:
-                self._change_pump(self._pump, old, settings)
+            if self._loop is not None:
+                self._loop.session.reconfigure(settings.session)
+                if old.target != settings.target:
+                    host, port, fit_path, resolve_interval = settings.target
+                    self._loop.transport.retarget(
+                        host, port, fit_path=fit_path, resolve_interval=resolve_interval
+                    )
             request.finish(is_granted=True)
-
-    def _change_pump(self, pump: Pump, old: FlusherSettings, new: FlusherSettings) -> None:
-        pump.schedule.configure(new.batch_size, new.flush_interval, new.most_records)
-        pump.use_path(fit=new.fit_path)
-        pump.sender.reconfigure(new.sender)
-        if _target(old) != _target(new):
-            host, port, fit_path, resolve_interval = _target(new)
-            pump.transport.retarget(
-                host, port, fit_path=fit_path, resolve_interval=resolve_interval
-            )
 
     # --- where no thread runs --------------------------------------------------------------------
 
@@ -545,15 +473,15 @@ class Flusher:
     def _drive_owned(
         self, deadline: float, is_done: Callable[[], bool], *, flush_first: bool
     ) -> None:
-        pump = self._get_pump()
+        loop = self._get_loop()
         if flush_first:
-            pump.begin_flush(Trigger.FIRST, self._clock())
+            loop.session.begin_flush(Trigger.FIRST, len(self.buffer), self._clock())
         while True:
-            self._turn(pump)
-            if self._is_over(pump) or is_done() or self._clock() >= deadline:
+            self._turn(loop)
+            if self._is_over(loop) or is_done() or self._clock() >= deadline:
                 return
-            pump.sleep(self._clock(), deadline)
-            self._faults.watch(pump.work, self._clock())
+            loop.sleep(self._clock(), deadline)
+            self._faults.watch(loop.work, self._clock())
 
     def _send_late(self) -> None:
         """After the close: send what waits in a stream of its own, once and without waiting."""
@@ -562,53 +490,35 @@ class Flusher:
             if not len(self.buffer) or not self._owner.acquire(blocking=False):
                 return
             try:
-                self._late_turn()
+                self._get_loop().send_late(_new_stream_id())
             except Exception as error:  # noqa: BLE001  # as at the root of the loop
                 self._faults.handle(error, self._clock())
-                self._leave(self._get_pump())
+                self._leave(self._get_loop())
                 self._is_abandoned = True  # nobody tries again
                 return
             finally:
                 self._owner.release()
 
-    def _late_turn(self) -> None:
-        pump = self._get_pump()
-        transport = pump.transport
-        sender = self._make_sender(replace(self.settings.sender, acknowledged=False))
-        late = self._ledger.succeed(pump, self._make_pump(sender, transport))
-        self._pumps["present"] = late
-        try:
-            if not transport.open_known() and not transport.open(self._clock()):
-                transport.wait(LOOK_UP_PATIENCE, readable=False, writable=False)
-            late.begin_close(self._clock())
-            late.turn(self._clock())
-        finally:
-            late.cut_short(self._clock())
-            transport.close()
-
     # --- making parts ----------------------------------------------------------------------------
 
     @property
-    def _close_request(self) -> Request | None:
-        return self._close_requests.get("close")
+    def _loop(self) -> Loop | None:
+        return self._loops.get("loop")
 
-    @property
-    def _pump(self) -> Pump | None:
-        return self._pumps.get("present")
-
-    def _get_pump(self) -> Pump:
-        pump = self._pump
-        if pump is not None:
-            return pump
-        made = self._make_first_pump()
-        # the first record and a flush may get here on two threads at once: one pump wins
-        pump = self._pumps.setdefault("present", made)
-        if pump is not made:
+    def _get_loop(self) -> Loop:
+        loop = self._loop
+        if loop is not None:
+            return loop
+        made = self._make_loop()
+        # the first record and a flush may get here on two threads at once: one loop wins
+        loop = self._loops.setdefault("loop", made)
+        if loop is not made:
             made.transport.close()
-        return pump
+        return loop
 
-    def _make_first_pump(self) -> Pump:
-        host, port, fit_path, resolve_interval = _target(self.settings)
+    def _make_loop(self) -> Loop:
+        host, port, fit_path, resolve_interval = self.settings.target
+        session = Session(self.settings.session, stream_id=_new_stream_id(), random=_random)
         transport = UDPTransport(
             host,
             port,
@@ -616,60 +526,37 @@ class Flusher:
             resolve_interval=resolve_interval,
             run_aside=self._run_aside,
         )
-        sender = self._make_sender(self.settings.sender)
-        return self._make_pump(sender, transport, self._make_spooling(sender))
 
-    def _make_spooling(self, sender: SenderProtocol) -> Spooling | None:
-        if self.settings.spool_directory is None:
-            return None
+        def on_step() -> None:
+            self._ledger.settle(self.buffer, session)
+            self._room.open()
 
-        def make_sender(stream_id: int) -> SenderProtocol:
-            # with the size of the path, which is known by now
-            settings = replace(
-                self.settings.sender,
-                max_datagram_size=sender.max_datagram_size,
-                max_retained_bytes=self.settings.capacity_bytes // ADOPTED_SHARE,
-            )
-            return self._make_sender(settings, stream_id)
-
-        return _spooling()(
-            self.settings.spool_directory,
-            sender,
-            make_sender,
-            max_bytes=self.settings.spool_size_bytes,
-            max_age=self.settings.spool_age_seconds,
-            fsync=self.settings.spool_fsync,
-        )
-
-    def _make_sender(
-        self, settings: SenderSettings, stream_id: int | None = None
-    ) -> SenderProtocol:
-        return SenderProtocol(
-            settings,
-            stream_id=int.from_bytes(os.urandom(8)) if stream_id is None else stream_id,
-            random=_random,
-        )
-
-    def _make_pump(
-        self, sender: SenderProtocol, transport: UDPTransport, spooling: Spooling | None = None
-    ) -> Pump:
-        own = self.settings
-        return Pump(
+        return Loop(
             self.buffer,
-            Schedule(own.batch_size, own.flush_interval, own.most_records),
-            sender,
+            session,
             transport,
-            acknowledged=own.sender.acknowledged,
-            fit_path=own.fit_path,
+            self._make_disk(session),
             clock=self._clock,
             wall=time.time,
-            on_step=self._on_step,
-            spooling=spooling,
+            on_step=on_step,
         )
 
-    def _on_step(self, pump: Pump) -> None:
-        self._ledger.settle(self.buffer, pump)
-        self._room.open()
+    def _make_disk(self, session: Session) -> Spooling | None:
+        settings = self.settings
+        if settings.spool_directory is None or session.adoption is None:
+            return None
+        return _load_spooling().open(
+            settings.spool_directory,
+            session,
+            session.adoption,
+            max_bytes=settings.spool_size_bytes,
+            max_age=settings.spool_age_seconds,
+            fsync=settings.spool_fsync,
+        )
+
+
+def _new_stream_id() -> int:
+    return int.from_bytes(os.urandom(8))
 
 
 def threads_can_run() -> bool:
@@ -682,7 +569,7 @@ def threads_can_run() -> bool:
     return uwsgi is None or bool(getattr(uwsgi, "has_threads", True))
 
 
-def _spooling() -> type[Spooling]:
+def _load_spooling() -> type[Spooling]:
     from batchudp_handler.flusher.spooling import Spooling  # few programs need it
 
     return Spooling
@@ -691,7 +578,3 @@ def _spooling() -> type[Spooling]:
 def _random() -> float:
     # instead of `random`, whose import takes longer than that of this package
     return int.from_bytes(os.urandom(4), "big") / 2**32
-
-
-def _target(settings: FlusherSettings) -> tuple[str, int, bool, float | None]:
-    return settings.host, settings.port, settings.fit_path, settings.resolve_interval

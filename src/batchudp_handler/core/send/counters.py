@@ -1,4 +1,4 @@
-"""What has the sending machine done with the records that it was given?
+"""The counters of the sending machine: what became of the records that it was given.
 
 Plain integers, changed in the one place where the thing happens and read by anyone. Each record
 that was accepted ends in exactly one of `sent` (one-way), `confirmed`, `rejected_by_receiver`,
@@ -7,15 +7,31 @@ that was accepted ends in exactly one of `sent` (one-way), `confirmed`, `rejecte
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
+from enum import StrEnum
 
-__all__ = ["SenderCounters"]
+from batchudp_handler.core.samples import Samples
+
+__all__ = ["SenderCounters", "Trigger"]
+
+
+class Trigger(StrEnum):
+    """Why a flush happened. The values are the counters' names."""
+
+    FIRST = "first"
+    SIZE = "size"
+    TIME = "time"
+    LEVEL = "level"
+    FLUSH = "flush"
+    CLOSE = "close"
 
 
 @dataclass(slots=True)
 class SenderCounters:
-    """Counters of one stream; in records where nothing else is said."""
+    """Counters of one handler, all of its streams together; in records if nothing else is said."""
 
+    adopted: int = 0
+    """Found in the spool of dead processes."""
     sent: int = 0
     """Handed to the network and not retained (one-way)."""
     confirmed: int = 0
@@ -27,6 +43,12 @@ class SenderCounters:
     """By cause: oversize, encode_error, send_failed, buffer_full, capacity_bytes, spool_full,
     spool_corrupt, spool_removed, closed."""
 
+    flushes: dict[Trigger, int] = field(default_factory=lambda: dict.fromkeys(Trigger, 0))
+    """By what caused them."""
+    batch_size: Samples = field(default_factory=Samples)
+    """Records that a flush took."""
+    send_time: Samples = field(default_factory=Samples)
+    """Seconds from taking the first records of a flush until the last ones were sent."""
     batches: int = 0
     """Groups of datagrams sealed; a group of more than one is a record in fragments."""
     datagrams_sent: int = 0
@@ -51,15 +73,10 @@ class SenderCounters:
     ignored: dict[str, int] = field(default_factory=dict)
     """Datagrams that were received and not used, by reason."""
 
-    def add(self, other: SenderCounters) -> None:
-        """Add what another stream has counted."""
-        for item in fields(self):
-            mine, theirs = getattr(self, item.name), getattr(other, item.name)
-            if isinstance(mine, dict):
-                for name, number in theirs.copy().items():
-                    mine[name] = mine.get(name, 0) + number
-            else:
-                setattr(self, item.name, mine + theirs)
+    @property
+    def total_dropped(self) -> int:
+        """Records dropped for whatever cause."""
+        return sum(self.dropped.values())
 
     def drop(self, cause: str, records: int) -> None:
         """Count records that will never be sent."""

@@ -304,6 +304,11 @@ class SenderProtocol:
         return max(0, min(self._delivery.wanted_records, room))
 
     @property
+    def is_acknowledged(self) -> bool:
+        """Say whether the receiver answers."""
+        return self._settings.acknowledged
+
+    @property
     def is_stuck(self) -> bool:
         """Say whether what is held cannot be sent just now: refused, or nobody answers."""
         return self._delivery.is_stuck
