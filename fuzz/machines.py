@@ -16,6 +16,7 @@ from batchudp_handler.core.payload.encoded import Encoded
 from batchudp_handler.core.receive.events import BatchReceived, StreamEnded
 from batchudp_handler.core.receive.reassembly import Budget, ReassemblyLimits, StreamReassembly
 from batchudp_handler.core.receive.receiver import ReceiverProtocol, ReceiverSettings
+from batchudp_handler.core.records.snapshot import STACK_INFO
 from batchudp_handler.core.send.sender import (
     SenderProtocol,
     SenderSettings,
@@ -68,7 +69,7 @@ def sender(data: bytes) -> None:
     story.finish()
 
 
-_NO_TEXTS = (None,) * 23
+_NO_TEXTS = (None,) * STACK_INFO
 """The other fields of a snapshot, in which limits look for texts that are too long."""
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import textwrap
 import time
@@ -23,8 +22,8 @@ from batchudp_handler.testing.collector import DatagramCollector
 from tests.table import Row
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
+    import subprocess
+    from collections.abc import Callable
 
     from tests.table import Table
 
@@ -77,33 +76,16 @@ class Ended:
 
 @pytest.fixture
 def start(
-    collector: DatagramCollector, tmp_path: Path
-) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start programs that ship to the collector, or to nobody."""
-    processes: list[subprocess.Popen[str]] = []
+    launch: Callable[..., subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., subprocess.Popen[str]]:
+    """Start a program behind the preamble, which ships to the collector or to nobody."""
+    monkeypatch.setenv("FORKS", str(FORKS))
 
     def start_program(text: str, target: tuple[str, int] | None = None) -> subprocess.Popen[str]:
-        path = tmp_path / "program.py"
-        path.write_text(PREAMBLE + textwrap.dedent(text))
-        host, port = target or collector.address
-        processes.append(
-            subprocess.Popen(
-                [sys.executable, "-W", "ignore::DeprecationWarning", str(path), host, str(port)],
-                env={**os.environ, "FORKS": str(FORKS)},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        )
-        return processes[-1]
+        text = PREAMBLE + textwrap.dedent(text)
+        return launch(text, target=target, warnings="ignore::DeprecationWarning")
 
-    yield start_program
-    for process in processes:
-        process.kill()
-        process.wait()
-        for pipe in (process.stdout, process.stderr):
-            assert pipe is not None
-            pipe.close()
+    return start_program
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import textwrap
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,6 @@ from batchudp_handler import BatchUDPHandler
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from batchudp_handler.testing.collector import DatagramCollector
 
@@ -64,30 +62,9 @@ def ten(name: str = "n") -> set[str]:
 
 
 @pytest.fixture
-def start(
-    collector: DatagramCollector, tmp_path: Path
-) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start a program that ships to the collector, and wait until it is ready."""
-    processes: list[subprocess.Popen[str]] = []
-
-    def start_program(text: str, *before: str) -> subprocess.Popen[str]:
-        path = tmp_path / "program.py"
-        path.write_text(PREAMBLE + textwrap.dedent(text), "utf-8")
-        host, port = collector.address
-        processes.append(
-            subprocess.Popen(
-                [*before, sys.executable, "-W", "ignore", str(path), host, str(port)],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        )
-        return processes[-1]
-
-    yield start_program
-    for process in processes:
-        process.kill()
-        process.communicate()
+def start(launch: Callable[..., subprocess.Popen[str]]) -> Callable[..., subprocess.Popen[str]]:
+    """Start a program behind the preamble."""
+    return lambda text, *before: launch(PREAMBLE + textwrap.dedent(text), *before)
 
 
 def terminate(process: subprocess.Popen[str]) -> tuple[int, str]:

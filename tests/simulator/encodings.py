@@ -16,7 +16,7 @@ from batchudp_handler.core.payload.encoded import Encoded
 from batchudp_handler.core.payload.encoders import encoder_for
 from batchudp_handler.core.payload.limits import DecodeLimits
 from batchudp_handler.core.records.batch import BatchHeader
-from batchudp_handler.core.records.snapshot import snapshot
+from batchudp_handler.core.records.snapshot import STACK_INFO, snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["ENCODINGS", "Encoding"]
 
 _HEAD = struct.Struct(">II")
-_NO_TEXTS = (None,) * 22
+_NO_TEXTS = (None,) * (STACK_INFO - 1)
 """The other fields of a snapshot, in which limits look for texts that are too long."""
 
 
