@@ -238,6 +238,7 @@ class BatchUDPReceiver:
             # whoever reaches a unix socket was let through by the file system
             allow=() if isinstance(self._address, str) else config.allow,
             source_rate=config.source_rate,
+            longest_datagram=config.buffer_size,
             receive_buffer=self._socket.receive_buffer,
             work_queue_bytes=config.queue_size,
             max_streams=config.max_streams,
@@ -436,9 +437,6 @@ class BatchUDPReceiver:
         with self._lock:
             protocol = self._protocol
             for data, address in datagrams:
-                if len(data) > self._config.buffer_size:
-                    protocol.refuse_datagram(Reason.TRUNCATED_READ, address, now)
-                    continue
                 try:
                     protocol.receive_datagram(data, address, now, wall)
                 except Exception as error:  # noqa: BLE001  # a mistake of ours: the others are read
@@ -460,8 +458,7 @@ class BatchUDPReceiver:
             for event in events:
                 if isinstance(event, BatchReceived):
                     with contextlib.suppress(ValueError):  # it was taken and answered all the same
-                        count = event.n_rec or 1
-                        self._on_handled(event, 0, {Reason.HANDLER_ERROR: count})
+                        self._on_handled(event, 0, {Reason.HANDLER_ERROR: event.least_records})
 
     def _send(self, replies: Sequence[tuple[bytes, Address]]) -> None:
         for data, address in replies:

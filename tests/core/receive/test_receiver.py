@@ -732,7 +732,7 @@ def test_gaps_have_a_budget() -> None:
             bench.protocol.receive_datagram(source.data(), HOME, bench.now, WALL)
             bench.collect()
         bench.handle()
-    gaps = sum(len(stream.ledger.gaps) for stream in bench.protocol._streams)
+    gaps = sum(len(stream.ledger.gaps) for stream in bench.protocol._state.streams)
     assert 65_536 <= gaps <= 65_536 + 40 * 64
     stats = bench.stats()
     assert stats.delivered == 40 * 2048 * 10
@@ -742,7 +742,7 @@ def test_gaps_have_a_budget() -> None:
 def test_an_acknowledged_stream_beyond_the_budget_of_gaps_waits() -> None:
     """What would make another gap is refused unmarked; what fills one never is."""
     bench, source = connected()
-    bench.protocol._shared.gaps.limit = 10
+    bench.protocol._state.budgets.gaps.limit = 10
     datagrams = source.datas(200, n_rec=1)
     bench.feed(*datagrams[1::2])
     assert bench.stats().refused["no_room"] == 36
@@ -834,10 +834,10 @@ def test_refusals_are_told_at_once_and_then_once_a_minute() -> None:
 
 def test_what_is_untold_is_told_at_the_end() -> None:
     """A receiver that closes within the minute keeps nothing to itself."""
-    bench = Bench()
+    bench = Bench(longest_datagram=100)
     for _ in range(5):
         bench.feed(b"garbage")
-    bench.protocol.refuse_datagram(Reason.TRUNCATED_READ, HOME, bench.now)
+    bench.feed(bytes(101))
     bench.protocol.close(bench.now)
     bench.collect()
     counts = [event.report.count for event in bench.of(DatagramsRefused)]
@@ -1081,7 +1081,7 @@ def test_accounting_for_too_much_is_our_mistake() -> None:
     bench, source = connected()
     bench.feed(source.data(10))
     (batch,) = bench.waiting
-    for delivered, rejected in ((11, {}), (10, {"json": 1}), (-1, {})):
+    for delivered, rejected in ((11, {}), (10, {"json": 1}), (-1, {}), (11, {"json": -1})):
         with pytest.raises(ValueError, match="10 records"):
             bench.protocol.on_batch_handled(batch, delivered, rejected, bench.now)
     bench.handle()
@@ -1527,7 +1527,7 @@ def test_a_replay_after_eviction_delivers_nothing(acknowledged: bool, seal: Seal
     newcomer = Source(2, acknowledged=acknowledged, seal=seal)
     newcomer.sealed_at = int(WALL) + 61
     session(newcomer, bench)
-    assert bench.protocol._streams.get(1) is None
+    assert bench.protocol._state.streams.get(1) is None
     bench.wait(61.0)
     bench.feed(*recorded)
     assert len(bench.waiting) == 0
@@ -1539,7 +1539,7 @@ def test_a_replay_after_a_restart_delivers_nothing(acknowledged: bool, seal: Sea
     """The cookie was another one's; the sealing time is before the start."""
     _, recorded = recorded_session(acknowledged, seal)
     bench = Bench(keys=[KEY] if seal.key_id else [], wall=WALL + 6, epoch=99)
-    bench.protocol._cookies = type(bench.protocol._cookies)(b"another secret")
+    bench.protocol._replies._cookies = type(bench.protocol._replies._cookies)(b"another secret")
     bench.feed(*recorded)
     assert bench.of(BatchReceived) == []
 
@@ -1711,10 +1711,34 @@ def test_noise_is_counted(noise: list[bytes]) -> None:
 
 def test_the_secret_for_cookies_is_not_shown() -> None:
     """Not in a traceback's locals, nor anywhere else that uses `repr`."""
-    assert "sss" not in repr(Bench().protocol._cookies)
+    assert "sss" not in repr(Bench().protocol._replies._cookies)
 
 
 def test_an_epoch_is_not_zero() -> None:
     """0 on the wire means that no receiver is known."""
     with pytest.raises(ValueError, match="epoch"):
         Bench(epoch=0)
+
+
+def test_a_baseline_batch_is_answered_once() -> None:
+    """A second answer raises and changes nothing: the queue would take more than its limit."""
+    bench = Bench()
+    bench.feed(b'{"message": "hi"}', b'{"message": "hi"}')
+    for batch in bench.waiting:
+        bench.protocol.on_batch_handled(batch, 1, {}, bench.now)
+    with pytest.raises(ValueError, match="not waiting"):
+        bench.protocol.on_batch_handled(bench.waiting[0], 1, {}, bench.now)
+    assert (bench.stats().queued_bytes, bench.stats().delivered) == (0, 2)
+
+
+def test_an_impossible_answer_for_a_baseline_batch_is_our_mistake() -> None:
+    """It raises and changes nothing; the batch still waits."""
+    bench = Bench()
+    bench.feed(b'{"message": "hi"}')
+    (batch,) = bench.waiting
+    impossible: list[tuple[int, dict[str, int]]] = [(-1, {}), (1, {"json": -1})]
+    for delivered, rejected in impossible:
+        with pytest.raises(ValueError, match="negative"):
+            bench.protocol.on_batch_handled(batch, delivered, rejected, bench.now)
+    bench.protocol.on_batch_handled(batch, 1, {}, bench.now)
+    assert (bench.stats().queued_bytes, bench.stats().delivered) == (0, 1)

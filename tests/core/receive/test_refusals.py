@@ -50,7 +50,7 @@ def test_a_million_sources_take_no_more_memory_than_a_few() -> None:
     refusals = Refusals()
     for number in range(100_000):
         refusals.add("not_allowed", f"source {number}")
-    assert sum(map(sys.getsizeof, refusals._untold["not_allowed"].sources)) < 1_000
+    assert sum(map(sys.getsizeof, refusals._unreported["not_allowed"].sources)) < 1_000
     (report,) = refusals.due(0.0)
     assert len(report.sources) == NAMED_SOURCES
     assert (report.count, report.others) == (100_000, 100_000 - NAMED_SOURCES)

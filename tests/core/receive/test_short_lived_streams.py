@@ -25,7 +25,7 @@ BOTH = pytest.mark.parametrize("acknowledged", [False, True], ids=["one_way", "a
 
 def places(bench: Bench) -> int:
     """How many streams are in the table."""
-    return len(bench.protocol._streams)
+    return len(bench.protocol._state.streams)
 
 
 def say_all(
@@ -151,8 +151,8 @@ def test_ended_streams_go_before_silent_ones() -> None:
     assert [(each.stream_id, each.reason) for each in bench.of(StreamEnded)] == [(2, "closed")]
     assert places(bench) == 2
     bench.feed(Source(3).data())
-    assert bench.protocol._streams.get(1) is not None
-    assert bench.protocol._streams.get(2) is None
+    assert bench.protocol._state.streams.get(1) is not None
+    assert bench.protocol._state.streams.get(2) is None
 
 
 # --- what comes around a goodbye ----------------------------------------------------------------
@@ -232,7 +232,7 @@ def test_a_stream_that_was_evicted_and_goes_on(acknowledged: bool) -> None:
     bench.wait(2.0)
     bench.feed(Source(2).data())
     bench.handle()
-    assert bench.protocol._streams.get(1) is None
+    assert bench.protocol._state.streams.get(1) is None
     bench.wait(2.0)
     missed, after = source.datas(2)
     if acknowledged:
@@ -328,7 +328,7 @@ def test_a_flood_of_goodbyes_hides_no_acknowledged_stream() -> None:
     bench.feed(*proven, *keyed)
     assert bench.stats().delivered == 2
     assert bench.waiting == []
-    assert bench.protocol._streams.complete_since == 1_000.0
+    assert bench.protocol._state.streams.complete_since == 1_000.0
 
 
 # --- no room ------------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from batchudp_handler.core.errors import DecodeError
-from batchudp_handler.core.receive.window import LOSS_DELAY, Place, ReceiveWindow, RecordLedger
+from batchudp_handler.core.receive.ledger import LOSS_DELAY, RecordLedger
+from batchudp_handler.core.receive.window import Place, ReceiveWindow
 from batchudp_handler.core.wire.constants import WINDOW_SIZE
 
 NEW, DUPLICATE, BEYOND = Place.NEW, Place.DUPLICATE, Place.BEYOND

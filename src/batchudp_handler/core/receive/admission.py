@@ -1,4 +1,4 @@
-"""Who may speak, and how often?
+"""The source addresses that are let in, and how many datagrams each may send.
 
 `AllowList` names source networks. `TokenBucket` is a rate with a burst; `SourceLimiter` keeps one
 per source address, in a table of bounded size. None of them proves anything: a source address can
@@ -23,12 +23,12 @@ TABLE_SIZE = 4096
 
 
 def source_of(address: Address) -> str:
-    """The host part of an address; the port is the sender's to choose."""
+    """Return the host part of an address; the port is the sender's to choose."""
     return address if isinstance(address, str) else str(address[0])
 
 
 class AllowList:
-    """Networks whose datagrams are looked at; empty: everybody's are."""
+    """The networks whose datagrams are accepted; an empty list accepts every network's."""
 
     __slots__ = ("_known", "_networks")
 
@@ -40,7 +40,7 @@ class AllowList:
         return bool(self._networks)
 
     def permits(self, source: str) -> bool:
-        """Say whether a source address is in one of the networks."""
+        """Return whether a source address is in one of the networks."""
         if not self._networks:
             return True
         known = self._known.get(source)
@@ -69,7 +69,7 @@ def _network(text: str) -> IPv4Network | IPv6Network:
 
 
 class TokenBucket:
-    """Permits `rate` per second on average, and `burst` at once."""
+    """A limit of `rate` permits per second on average, and `burst` at once."""
 
     __slots__ = ("_burst", "_rate", "_tokens", "_updated")
 
@@ -80,7 +80,7 @@ class TokenBucket:
         self._updated = now
 
     def take(self, now: float) -> bool:
-        """Use one up, if there is one."""
+        """Use up one permit; return whether there was one."""
         if now > self._updated:
             self._tokens = min(self._burst, self._tokens + (now - self._updated) * self._rate)
             self._updated = now
@@ -95,7 +95,7 @@ class TokenBucket:
 
 
 class SourceLimiter:
-    """One bucket per source.
+    """One token bucket for each source address.
 
     When the table is full the source that came first gives way: a flood of forged addresses can
     only give sources a fresh burst, which a bucket for all of them must bound.
@@ -109,7 +109,7 @@ class SourceLimiter:
         self._buckets: dict[str, TokenBucket] = {}
 
     def take(self, source: str, now: float) -> bool:
-        """Use up one of the source's permits."""
+        """Use up one of the source's permits; return whether there was one."""
         bucket = self._buckets.get(source)
         if bucket is None:
             if len(self._buckets) >= TABLE_SIZE:

@@ -19,6 +19,7 @@ from batchudp_handler.core.receive.streams import SUMMED
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from batchudp_handler.core.receive.state import ReceiverState
     from batchudp_handler.core.receive.stats import StreamStats
     from batchudp_handler.core.receive.stream import Stream
     from batchudp_handler.core.receive.streams import StreamTable
@@ -29,34 +30,39 @@ _get_summed = attrgetter(*SUMMED)
 
 
 class Census:
-    """One answer to `stats`.
+    """The answer to one call of `stats`, while it is collected.
 
     Args:
-        table: The streams; read here and never again.
-        delivered: Records that were delivered and belong to no stream.
-        rejected: The same for those that could not be.
-        others: The fields of `ReceiverStats` that no stream has a part in.
+        state: The receiver's; its streams are read here and never again.
+        uptime: Seconds since the receiver started.
         now: The time.
     """
 
-    def __init__(
-        self,
-        table: StreamTable,
-        *,
-        delivered: int,
-        rejected: Mapping[str, int],
-        others: Mapping[str, Any],
-        now: float,
-    ) -> None:
+    def __init__(self, state: ReceiverState, *, uptime: float, now: float) -> None:
+        table, counters = state.streams, state.counters
         self._left = list(table)
         self._left.reverse()
         self._forgotten = table.forgotten.copy()
         self._sums = Counter(table.forgotten_sums)
-        self._sums["delivered"] += delivered
-        self._rejected = table.forgotten_rejected + Counter(rejected)
-        self._ended = dict(table.ended)
-        self._seen = table.seen
-        self._others = others
+        self._sums["delivered"] += counters.delivered
+        self._rejected = table.forgotten_rejected + counters.rejected
+        self._others: dict[str, Any] = {
+            "streams_ended": _plain(table.ended),
+            "streams_seen": table.seen,
+            "refused": _plain(counters.refused),
+            "refused_records": _plain(+counters.refused_records),
+            "datagrams_received": counters.datagrams_received,
+            "bytes_received": counters.bytes_received,
+            "replies": counters.replies,
+            "reply_bytes": counters.reply_bytes,
+            "challenges": counters.challenges,
+            "auth_failed": dict(counters.auth_failed),
+            "key_last_used": dict(counters.key_last_used),
+            "queued_bytes": state.queue.used,
+            "reassembly_bytes": state.budgets.reassembly.used,
+            "uptime": uptime,
+            "receive_buffer": state.settings.receive_buffer,
+        }
         self._now = now
         self._live: list[StreamStats] = []
 
@@ -71,7 +77,7 @@ class Census:
         self._live += [stream.stats(self._now) for stream in reversed(some)]
 
     def stats(self) -> ReceiverStats:
-        """All of it; to be called when it is complete."""
+        """Return all of it; to be called when it is complete."""
         totals = [self._sums[name] for name in SUMMED]
         rejected = self._rejected
         for stats in self._live:
@@ -84,13 +90,16 @@ class Census:
             streams.setdefault(f"{stream_id:016x}", stats)
         return ReceiverStats(
             **sums,
-            rejected={str(reason): count for reason, count in rejected.items()},
+            rejected=_plain(rejected),
             streams=streams,
             streams_live=sum(stats.ended is None for stats in self._live),
-            streams_seen=self._seen,
-            streams_ended=self._ended,
             **self._others,
         )
+
+
+def _plain(counts: Mapping[Any, int]) -> dict[str, int]:
+    """Return counts under names that are plain text."""
+    return {str(name): count for name, count in counts.items()}
 
 
 class Progress:
@@ -105,7 +114,7 @@ class Progress:
         self._lost = table.forgotten_sums["lost"] + table.forgotten_sums["missing"]
 
     def sums(self) -> tuple[int, int]:
-        """Delivered, and lost or missing."""
-        delivered = sum(stream.delivered for stream in self._streams)
+        """Return the records delivered, and those lost or missing."""
+        delivered = sum(stream.records.counters.delivered for stream in self._streams)
         lost = sum(stream.ledger.lost + stream.ledger.missing for stream in self._streams)
         return self._delivered + delivered, self._lost + lost

@@ -1,4 +1,4 @@
-"""Does the sender really receive at the address that its datagrams come from?
+"""Cookies, by which a sender proves that it receives at the address it sends from.
 
 A cookie is a proof that needs no memory: only who can read what is sent to an address can repeat
 the cookie made for it. Cookies are bound to the stream too and live 30 to 60 seconds, less than
@@ -40,7 +40,7 @@ class ChallengeLimits:
 
 
 class CookieMaker:
-    """Makes and checks cookies with a secret that lives as long as the receiver."""
+    """Cookies made with a secret that lives as long as the receiver."""
 
     __slots__ = ("_secret",)
 
@@ -48,11 +48,11 @@ class CookieMaker:
         self._secret = secret
 
     def make(self, address: Address, stream_id: int, now: float) -> bytes:
-        """The cookie for a stream at an address."""
+        """Return the cookie for a stream at an address."""
         return self._cookie(address, stream_id, int(now // COOKIE_BUCKET))
 
     def is_good(self, cookie: bytes, address: Address, stream_id: int, now: float) -> bool:
-        """Whether a cookie was made for this stream at this address, and lately."""
+        """Return whether a cookie was made for this stream at this address, and lately."""
         bucket = int(now // COOKIE_BUCKET)
         return any(
             hmac.compare_digest(cookie, self._cookie(address, stream_id, each))
@@ -69,7 +69,7 @@ class CookieMaker:
 
 
 class ChallengeLimiter:
-    """Keeps the receiver from being a weapon against those whose address is forged."""
+    """A limit on challenges: a receiver must not be a weapon against forged addresses."""
 
     __slots__ = ("_all", "_by_source")
 
@@ -80,11 +80,11 @@ class ChallengeLimiter:
         self._by_source = SourceLimiter(limits.per_source, limits.burst_per_source)
 
     def permits(self, address: Address, size: int, now: float) -> bool:
-        """Whether a datagram of this size from there may cause a CHALLENGE."""
+        """Return whether a datagram of this size from there may cause a CHALLENGE."""
         if size < SYNC_SIZE:
             return False
         return self._by_source.take(source_of(address), now) and self._all.take(now)
 
     def on_proof(self, address: Address) -> None:
-        """A challenge was answered from there: it hurt nobody, and another one may follow."""
+        """Permit one more challenge to this source: it has answered one, which hurt nobody."""
         self._by_source.give_back(source_of(address))

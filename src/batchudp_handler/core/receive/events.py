@@ -1,4 +1,4 @@
-"""What the receiving core tells the shell.
+"""The events by which the receiving core tells the shell what has happened.
 
 Plain facts, in the order in which they became known. The shell decodes bodies, runs handlers and
 writes warnings; the core has done all counting before an event is seen.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from batchudp_handler.core.receive.stats import Address, StreamStats
+from batchudp_handler.core.receive.stats import Address, EndReason, StreamStats
 
 if TYPE_CHECKING:
     from batchudp_handler.core.receive.refusals import Report
@@ -45,6 +45,11 @@ class BatchReceived:
     wall: float
     """Wall clock time of arrival."""
 
+    @property
+    def least_records(self) -> int:
+        """How many records are rejected with a batch whose content stays unknown."""
+        return self.n_rec or 1
+
 
 @dataclass(frozen=True, slots=True)
 class RecordsLost:
@@ -57,7 +62,7 @@ class RecordsLost:
 
 @dataclass(frozen=True, slots=True)
 class SenderDropped:
-    """The sender says that it dropped this many more records before numbering them."""
+    """A sender has dropped this many more records before numbering them, as it says."""
 
     stream_id: int
     address: Address
@@ -100,8 +105,7 @@ class StreamEnded:
     stream_id: int
     address: Address
     stats: StreamStats
-    reason: str
-    """closed, vanished, idle, evicted or shutdown."""
+    reason: EndReason
 
 
 Event = (

@@ -1,4 +1,4 @@
-"""How do fragments become a batch again, in bounded memory?
+"""Fragments that become a batch again, in bounded memory.
 
 A group is admitted as a whole or not at all: its first fragment to arrive reserves room for all of
 them. So a fragment that completes a group is never refused, and a full table empties by
@@ -18,7 +18,7 @@ from batchudp_handler.core.errors import DecodeError, Reason
 if TYPE_CHECKING:
     from batchudp_handler.core.wire.datagram import Header
 
-__all__ = ["Budget", "Group", "ReassemblyLimits", "StreamReassembly"]
+__all__ = ["Budget", "Group", "ReassemblyLimits", "SharedBudgets", "StreamReassembly"]
 
 GROUP_OVERHEAD = 512
 FRAGMENT_OVERHEAD = 64
@@ -27,7 +27,7 @@ FRAGMENT_OVERHEAD = 64
 
 @dataclass(frozen=True, slots=True)
 class ReassemblyLimits:
-    """How much unfinished business a receiver keeps."""
+    """How many bytes of unfinished batches a receiver keeps, and for how long."""
 
     group_bytes: int = 1 << 20
     """One batch; a sender seals no larger one."""
@@ -40,7 +40,7 @@ class ReassemblyLimits:
 
 
 class Budget:
-    """Bytes reserved out of a limit."""
+    """An amount that is reserved out of a limit."""
 
     __slots__ = ("limit", "used")
 
@@ -49,8 +49,17 @@ class Budget:
         self.used = 0
 
     def fits(self, amount: int) -> bool:
-        """Whether so much more can be reserved."""
+        """Return whether so much more can be reserved."""
         return self.used + amount <= self.limit
+
+
+@dataclass(frozen=True, slots=True)
+class SharedBudgets:
+    """Budgets that all streams of a receiver draw from."""
+
+    limits: ReassemblyLimits
+    reassembly: Budget
+    gaps: Budget
 
 
 @dataclass(slots=True)
@@ -74,10 +83,11 @@ class Group:
 
     @property
     def is_complete(self) -> bool:
+        """Whether every fragment is here."""
         return len(self.parts) == self.first.frag_count
 
     def join(self) -> bytes:
-        """The encoded batch."""
+        """Return the encoded batch."""
         return b"".join(self.parts[index] for index in range(self.first.frag_count))
 
 
@@ -138,18 +148,18 @@ class StreamReassembly:
         return group
 
     def expired(self, now: float) -> list[Group]:
-        """The groups that have waited too long, oldest first."""
+        """Return the groups that have waited too long, oldest first."""
         limit = now - self._limits.one_way_seconds
         return [group for group in self.groups.values() if group.started <= limit]
 
     def expiry_time(self) -> float | None:
-        """When the oldest group will have waited too long; groups are kept in order of age."""
+        """Return when the oldest group will have waited too long; the order is by age."""
         for group in self.groups.values():
             return group.started + self._limits.one_way_seconds
         return None
 
     def _reserve(self, group: Group, cost: int) -> None:
-        """Change a group's reservation. A smaller one always fits."""
+        """Change what a group has reserved. A smaller reservation always fits."""
         more = cost - group.reserved
         if more > 0 and not (self._own.fits(more) and self._total.fits(more)):
             raise DecodeError(Reason.REASSEMBLY_REFUSED)
@@ -159,7 +169,7 @@ class StreamReassembly:
 
 
 def _check_same(first: Header, header: Header) -> None:
-    """All fragments of a group agree in what describes the batch."""
+    """Check that a fragment agrees with its group in what describes the batch."""
     same = (
         first.rec == header.rec
         and first.n_rec == header.n_rec
@@ -173,7 +183,7 @@ def _check_same(first: Header, header: Header) -> None:
 
 
 def _sizes(group: Group, header: Header, size: int) -> tuple[int | None, int | None]:
-    """The size of the fragments, and that of the last one, as far as they are known now."""
+    """Return the size of the fragments, and that of the last one, as far as they are known."""
     fragment_size, last_size = group.fragment_size, group.last_size
     if header.frag_index == header.frag_count - 1:
         last_size = size
@@ -190,6 +200,6 @@ def _sizes(group: Group, header: Header, size: int) -> tuple[int | None, int | N
 
 
 def _cost(count: int, fragment_size: int | None, last_size: int | None, guess: int) -> int:
-    """What a group is charged: exact once the size of its fragments is known, else a guess."""
+    """Return what a group is charged: exactly, once the size of its fragments is known."""
     size = fragment_size * count if fragment_size else max(last_size or 0, guess)
     return GROUP_OVERHEAD + FRAGMENT_OVERHEAD * count + size

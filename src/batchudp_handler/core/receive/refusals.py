@@ -1,4 +1,4 @@
-"""How often an operator hears of what a receiver refuses.
+"""Reports to the operator about what a receiver refuses, at a bounded rate.
 
 For each reason there is a report at the first refusal, and from then on at most one in
 `INTERVAL` seconds, with everything since the last. Whoever can send datagrams could make a
@@ -36,50 +36,53 @@ class Report:
 
 
 @dataclass(slots=True)
-class _Untold:
-    """What came together for one reason since its last report."""
+class _Unreported:
+    """What was refused for one reason since its last report."""
 
-    told_at: float = -inf
+    reported_at: float = -inf
     count: int = 0
     sources: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def due(self) -> float:
+        """When this may be reported; infinite: there is nothing to report."""
+        return self.reported_at + INTERVAL if self.count else inf
+
 
 class Refusals:
-    """Collects refusals and gives out the reports that are due."""
+    """Refusals by reason, and the reports about them that are due."""
 
-    __slots__ = ("_untold",)
+    __slots__ = ("_unreported", "next_due")
 
     def __init__(self) -> None:
-        self._untold: dict[str, _Untold] = {}
+        self._unreported: dict[str, _Unreported] = {}
+        self.next_due = inf
+        """When `due` has something next; infinite: not until something is refused."""
 
     def add(self, reason: str, source: str, count: int = 1) -> None:
-        """Take something that was refused."""
-        untold = self._untold.get(reason)
-        if untold is None:
-            untold = self._untold[reason] = _Untold()
-        untold.count += count
-        if source in untold.sources or len(untold.sources) < NAMED_SOURCES:
-            untold.sources[source] += count
-
-    def due_at(self, reason: str) -> float:
-        """When what is untold of this reason may be reported; infinite if nothing is."""
-        untold = self._untold.get(reason)
-        return untold.told_at + INTERVAL if untold is not None and untold.count else inf
-
-    @property
-    def next_due(self) -> float:
-        """When `due` has something next; infinite: not until something is refused."""
-        return min(map(self.due_at, self._untold), default=inf)
+        """Count something that was refused."""
+        unreported = self._unreported.get(reason)
+        if unreported is None:
+            unreported = self._unreported[reason] = _Unreported()
+        unreported.count += count
+        if source in unreported.sources or len(unreported.sources) < NAMED_SOURCES:
+            unreported.sources[source] += count
+        self.next_due = min(self.next_due, unreported.due)
 
     def due(self, now: float) -> list[Report]:
-        """The reports of which it is time; each is given out once."""
-        return [self._report(reason, now) for reason in self._untold if self.due_at(reason) <= now]
+        """Return the reports that are due, each one once."""
+        return self._take([key for key, each in self._unreported.items() if each.due <= now], now)
 
     def rest(self, now: float) -> list[Report]:
-        """Everything untold, at the end."""
-        return [self._report(reason, now) for reason in self._untold if self.due_at(reason) < inf]
+        """Return everything unreported, at the end."""
+        return self._take([key for key, each in self._unreported.items() if each.count], now)
 
-    def _report(self, reason: str, now: float) -> Report:
-        untold = self._untold[reason]
-        self._untold[reason] = _Untold(told_at=now)
-        return Report(reason, untold.count, tuple(untold.sources.most_common()))
+    def _take(self, reasons: list[str], now: float) -> list[Report]:
+        reports = []
+        for reason in reasons:
+            unreported = self._unreported[reason]
+            self._unreported[reason] = _Unreported(reported_at=now)
+            sources = tuple(unreported.sources.most_common())
+            reports.append(Report(reason, unreported.count, sources))
+        self.next_due = min((each.due for each in self._unreported.values()), default=inf)
+        return reports

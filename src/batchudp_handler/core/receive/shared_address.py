@@ -1,4 +1,4 @@
-"""Two receivers behind one address, as one of them sees it: the other gets a share.
+"""Signs that another receiver gets a share of the datagrams sent to this one.
 
 An acknowledged sender says which receiver it knows, and repeats the cookie of whoever challenged
 it last. One that comes again and again with those of somebody else, although it is answered here
@@ -30,7 +30,7 @@ V = TypeVar("V")
 
 
 class _Recent(Generic[V]):
-    """What is known of the streams that were noted last."""
+    """A value for each of the streams that were noted last."""
 
     def __init__(self) -> None:
         self._values: dict[int, V] = {}
@@ -59,7 +59,7 @@ class _Gaps(NamedTuple):
 
 
 class SharedAddress:
-    """Tells when there are enough signs of one kind; then it begins to count anew."""
+    """Signs of a shared address by stream; when there are enough, the count begins anew."""
 
     def __init__(self) -> None:
         self._foreign: _Recent[_Foreign] = _Recent()
@@ -67,7 +67,7 @@ class SharedAddress:
         self._gaps: _Recent[_Gaps] = _Recent()
 
     def on_foreign(self, stream_id: int, now: float, weight: int = 1) -> bool:
-        """Note a datagram meant for another receiver; say whether there are enough of them."""
+        """Note a datagram meant for another receiver; return whether there are enough of them."""
         count, since = self._foreign.take(stream_id) or (0, now)
         if count + weight >= MIN_FOREIGN and now - since >= MIN_TIME:
             return True
@@ -75,17 +75,17 @@ class SharedAddress:
         return False
 
     def on_own(self, stream_id: int) -> None:
-        """The sender knows this receiver and no other."""
+        """Note that the sender knows this receiver and no other."""
         self._foreign.take(stream_id)
         self._own.take(stream_id)
         self._own.put(stream_id, True)
 
     def was_own(self, stream_id: int) -> bool:
-        """Whether the sender has named this receiver, lately."""
+        """Return whether the sender has named this receiver, lately."""
         return stream_id in self._own
 
     def on_gap(self, stream_id: int, seq: int, expected: int) -> bool:
-        """Note a datagram that is not the next one; say whether the gaps are even."""
+        """Note a datagram that is not the next one; return whether the gaps are even."""
         last = self._gaps.take(stream_id)
         missed = seq - expected
         if missed < 1:

@@ -1,4 +1,4 @@
-"""Counters of the receiving side, as `BatchUDPReceiver.stats` returns them.
+"""The counters of the receiving side, as `BatchUDPReceiver.stats` returns them.
 
 Frozen snapshots. Records are the unit unless a name says otherwise (`datagrams_`, `bytes_`,
 `..._datagrams`). The identity that holds at any moment, for each stream: `next_rec - first_rec =
@@ -8,15 +8,31 @@ delivered + sum(rejected) + lost + missing + abandoned + pending`.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Address", "ReceiverStats", "StreamStats"]
+__all__ = ["Address", "EndReason", "ReceiverStats", "StreamStats"]
 
 Address: TypeAlias = "tuple[str | int, ...] | str"
 """Where a datagram came from: what `recvfrom` says, or a name for it."""
+
+
+class EndReason(StrEnum):
+    """Why a stream ended. The values are the counters' names."""
+
+    CLOSED = "closed"
+    """The sender said goodbye, and everything before it has found its end."""
+    VANISHED = "vanished"
+    """The sender was silent for longer than it promised; it may come back."""
+    IDLE = "idle"
+    """The stream was silent for so long that it was forgotten."""
+    EVICTED = "evicted"
+    """The stream was forgotten to make room for another one."""
+    SHUTDOWN = "shutdown"
+    """The receiver was closed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,13 +27,13 @@ from math import inf
 from typing import TYPE_CHECKING, TypeVar
 
 from batchudp_handler.core.errors import DecodeError, Reason
+from batchudp_handler.core.receive.ledger import LOSS_DELAY
 from batchudp_handler.core.receive.tombstones import Tombstones
-from batchudp_handler.core.receive.window import LOSS_DELAY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from batchudp_handler.core.receive.stats import StreamStats
+    from batchudp_handler.core.receive.stats import EndReason, StreamStats
     from batchudp_handler.core.receive.stream import Stream
     from batchudp_handler.core.receive.tombstones import Tombstone
 
@@ -81,7 +81,7 @@ class StreamTable:
         self._active = 1
         self._recount_at = -inf
         self.seen = 0
-        self.ended: Counter[str] = Counter()
+        self.ended: Counter[EndReason] = Counter()
         self.forgotten: dict[int, StreamStats] = {}
         self.forgotten_sums: Counter[str] = Counter()
         self.forgotten_rejected: Counter[str] = Counter()
@@ -96,11 +96,11 @@ class StreamTable:
         return iter(self._streams.values())
 
     def get(self, stream_id: int) -> Stream | None:
-        """The stream with this id, ended or not, unless it is forgotten."""
+        """Return the stream with this id, ended or not, unless it is forgotten."""
         return self._streams.get(stream_id)
 
     def tombstone(self, stream_id: int, key_id: int, *, acknowledged: bool) -> Tombstone | None:
-        """What is remembered of a stream of this kind that is not in the table."""
+        """Return what is remembered of a stream of this kind that is not in the table."""
         return self._tombstones(key_id, acknowledged=acknowledged).get(stream_id)
 
     def _tombstones(self, key_id: int, *, acknowledged: bool) -> Tombstones:
@@ -110,11 +110,11 @@ class StreamTable:
 
     @property
     def complete_since(self) -> float:
-        """Since when no one-way stream with a key has been forgotten without a tombstone."""
+        """The time since when no one-way stream with a key was forgotten without a tombstone."""
         return self._keyed.complete_since
 
     def victim(self, now: float) -> Stream | None:
-        """The stream that must be forgotten before another one fits, None if there is room.
+        """Return the stream that must be forgotten before another one fits; None: there is room.
 
         Raises:
             DecodeError: there is no room, and none can be made.
@@ -133,12 +133,8 @@ class StreamTable:
                 return stream
         raise DecodeError(Reason.STREAM_LIMIT)
 
-    def add(self, stream: Stream, tombstone: Tombstone | None) -> None:
-        """Take a stream in, with what is remembered of it; the caller has made room."""
-        if tombstone is not None:
-            stream.base_delivered = tombstone.delivered
-            stream.base_rejected = tombstone.rejected
-            stream.base_dropped = stream.dropped_told = tombstone.dropped
+    def add(self, stream: Stream) -> None:
+        """Take a stream in; the caller has made room."""
         self._streams[stream.stream_id] = stream
         self.seen += 1
         self._active += 1
@@ -155,11 +151,11 @@ class StreamTable:
         tombstones.put(stream.stream_id, stream.tombstone(), now)
 
     def count_duplicate(self, records: int) -> None:
-        """A datagram came again whose stream is forgotten."""
+        """Count a datagram that came again although its stream is forgotten."""
         self.forgotten_sums.update(duplicates=records, duplicate_datagrams=1)
 
     def active(self, now: float) -> int:
-        """How many streams share the receive buffer at present, at least 1."""
+        """Return how many streams share the receive buffer at present, at least 1."""
         if now >= self._recount_at:
             self._recount_at = now + RECOUNT_SECONDS
             limit = now - ACTIVE_SECONDS
@@ -168,8 +164,8 @@ class StreamTable:
 
 
 def _may_go(stream: Stream, now: float) -> bool:
-    """Whether a tombstone is enough for this stream from now on."""
-    if stream.pending or stream.reassembly.groups:
+    """Return whether a tombstone is enough for this stream from now on."""
+    if stream.records.batches or stream.reassembly.groups:
         return False
     silence = now - stream.last_seen
     if silence >= PROTECTED_SECONDS:
@@ -183,12 +179,12 @@ def _may_go(stream: Stream, now: float) -> bool:
 
 
 def _order(stream: Stream) -> tuple[bool, float]:
-    """The ended ones first, then those that have been silent for the longest time."""
+    """Return a sort key: ended streams first, then those that were silent for longest."""
     return stream.ended is None, stream.last_seen
 
 
 def _put(table: dict[int, _T], key: int, value: _T, limit: int) -> None:
-    """Insert, and let the oldest entry go when there are too many."""
+    """Insert, and remove the oldest entry when there are too many."""
     table[key] = value
     if len(table) > limit:
         del table[next(iter(table))]

@@ -1,4 +1,4 @@
-"""The little that is kept of streams that have left the table.
+"""The few numbers that are kept of streams that have left the table.
 
 A stream that has said goodbye needs no place among the living, but copies of its datagrams must
 still be recognised, and its sender may ask once more whether all is final. One number decides
@@ -40,12 +40,12 @@ class Tombstone(NamedTuple):
     """As the sender told."""
 
     def is_news(self, sync: Sync) -> bool:
-        """Whether a one-way sender says more than is known of its stream."""
+        """Return whether a one-way sender says more than is known of its stream."""
         dropped = (sync.dropped_records - self.dropped) % MODULUS
         return sync.next_seq > self.next_seq or 0 < dropped < MODULUS // 2
 
     def answers(self, sync: Sync) -> bool:
-        """Whether an acknowledged sender needs nothing but the numbers here.
+        """Return whether an acknowledged sender needs nothing but the numbers here.
 
         Anything older than the tombstone is a late copy, or of a sender that took up what its
         predecessor had sent; and a goodbye wants to know that all is final.
@@ -72,7 +72,7 @@ class _Table:
         return len(self._ids)
 
     def get(self, stream_id: int) -> Tombstone | None:
-        """The entry of this id."""
+        """Return the entry of this id."""
         entry = self._places[self._place(stream_id)]
         if not entry:
             return None
@@ -97,7 +97,7 @@ class _Table:
             self._grow()
 
     def _place(self, stream_id: int) -> int:
-        """Where the id is, or would be put."""
+        """Return where the id is, or would be put."""
         places, ids = self._places, self._ids
         last = len(places) - 1
         place = hash(self._secret + stream_id.to_bytes(8)) & last
@@ -133,11 +133,11 @@ class Tombstones:
         return len(self._young) + len(self._old)
 
     def get(self, stream_id: int) -> Tombstone | None:
-        """What is remembered of a stream."""
+        """Return what is remembered of a stream."""
         return self._young.get(stream_id) or self._old.get(stream_id)
 
     def put(self, stream_id: int, tombstone: Tombstone, now: float) -> None:
-        """Remember a stream, and let go of the oldest half when there are too many."""
+        """Remember a stream, and forget the oldest half when there are too many."""
         if len(self._young) >= self._half:
             self.complete_since = self._young_since
             self._young_since = now
