@@ -20,6 +20,8 @@ from batchudp_handler.platform import AF_UNIX, CAN_REUSE_ADDRESS
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from batchudp_handler.engines.otlp_target import OtlpTarget
+
 __all__ = ["Unreachable", "reach_engine", "reach_metrics_port", "reach_outputs"]
 
 SECONDS = 5.0
@@ -114,9 +116,12 @@ def reach_engine(url: str, *, creates_stream: bool) -> str:
         Unreachable: The engine does not answer, or has no such stream.
     """
     from batchudp_handler.engines import forwarder
+    from batchudp_handler.engines.otlp_target import OtlpTarget, is_otlp
     from batchudp_handler.engines.target import NatsTarget
 
     forwarder(url)  # says what is wrong with the URL, and which extra is missing
+    if is_otlp(url):
+        return _reach_collector(OtlpTarget.from_url(url))
     target = NatsTarget.from_url(url)
     where = ", ".join(server.rpartition("@")[2].rpartition("/")[2] for server in target.servers)
     problem = asyncio.run(_try_engine(target))
@@ -125,6 +130,16 @@ def reach_engine(url: str, *, creates_stream: bool) -> str:
     if problem is not None:
         raise Unreachable(f"the engine at {where}, stream {target.stream}: {problem}")
     return f"the engine at {where} answers and has the stream {target.stream}"
+
+
+def _reach_collector(target: OtlpTarget) -> str:
+    """Connect to a collector; it is sent nothing."""
+    address = (target.host, target.port)
+    try:
+        _connect(socket.AF_UNSPEC, Target(target.place, socket.SOCK_STREAM, address))
+    except OSError as error:
+        raise Unreachable(f"the collector at {target.place}: {error.strerror or error}") from None
+    return f"the collector at {target.place} answers"
 
 
 async def _try_engine(target: Any) -> str | None:

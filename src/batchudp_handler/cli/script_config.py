@@ -50,7 +50,8 @@ class ScriptConfig:
     forward: str | None = setting(
         None,
         optional(TEXT),
-        "pass batches on to an engine, nats://host:port/STREAM, instead of local logging",
+        "pass batches on instead of local logging: to an engine, nats://host:port/STREAM, or to a "
+        "collector, otlp+http://host:port/v1/logs",
         secret=True,
     )
     source: str | None = setting(

@@ -1,6 +1,7 @@
 """Which engines store batches between receivers, and how is one had?
 
-The modules behind these functions need the extra `nats`; nobody else pays for importing it.
+The modules for NATS need the extra `nats`; nobody else pays for importing it. Those for an
+OpenTelemetry collector need the standard library's HTTP client.
 """
 
 from __future__ import annotations
@@ -13,25 +14,32 @@ from batchudp_handler.core.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from batchudp_handler.engines.forwarder import NatsForwarder
     from batchudp_handler.engines.source import NatsSource
     from batchudp_handler.receiver.guard import Guard
+    from batchudp_handler.receiver.worker import Worker
 
 __all__ = ["forwarder", "source"]
 
 MISSING = "an engine needs the extra nats: pip install batchudp-handler[nats]"
 
 
-def forwarder(url: str, *, create_stream: bool = False) -> Callable[..., NatsForwarder]:
+def forwarder(url: str, *, create_stream: bool = False) -> Callable[..., Worker]:
     """What makes a receiver pass batches on: `BatchUDPReceiver(new_worker=forwarder(url))`.
 
     Args:
-        url: `nats://[user:password@]host[:port][,host...][/STREAM]`.
+        url: `nats://[user:password@]host[:port][,host...][/STREAM]`, or
+            `otlp+http://[user:password@]host[:port][/v1/logs]` for a collector.
         create_stream: Make the stream when there is none; an existing one is never changed.
 
     Raises:
         ConfigError: The URL is wrong, or the library is missing.
     """
+    from batchudp_handler.engines.otlp_target import OtlpTarget, is_otlp
+
+    if is_otlp(url):
+        from batchudp_handler.engines.otlp_forwarder import OtlpForwarder
+
+        return partial(OtlpForwarder, OtlpTarget.from_url(url))
     from batchudp_handler.engines.target import NatsTarget
 
     target = NatsTarget.from_url(url)
