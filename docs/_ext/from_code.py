@@ -1,8 +1,9 @@
 """Directives for the tables of the documentation that are made from the code.
 
 `settings` and `keywords` show a config class, `counters` a dataclass of numbers, `limits` one of
-bounds, `reasons` and `explained` an enumeration, `modules` the package's modules, `files` every
-file, `command` an argument parser. A table that is made from the code cannot contradict it.
+bounds, `reasons` and `explained` an enumeration, `transitions` a state machine, `modules` the
+package's modules, `files` every file, `command` an argument parser. A table that is made from the
+code cannot contradict it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
 import batchudp_handler
+from batchudp_handler.core.send.states import TRANSITIONS, State
 from batchudp_handler.settings import Setting, settings_of
 
 if TYPE_CHECKING:
@@ -159,6 +161,24 @@ class Explained(FromCode):
             yield f"`{member.value}`", member.meaning, advice
 
 
+class Transitions(FromCode):
+    """The events of a state machine, and the state to which each leads from every state."""
+
+    header = ("event", "when", *(state.value for state in State))
+
+    def rows(self, subject: Any) -> Iterator[Sequence[str]]:
+        meanings = dict(attribute_docstrings(subject))
+        for event, targets in TRANSITIONS.items():
+            cells = [self.cell(state, targets.get(state)) for state in State]
+            yield f"`{event.value}`", meaning_of(event.name, meanings), *cells
+
+    @staticmethod
+    def cell(state: State, target: State | None) -> str:
+        if target is None:
+            return "cannot be"
+        return "stays" if target is state else f"**{target.value}**"
+
+
 class Modules(SphinxDirective):
     """Every module with the first sentence of its docstring, a table for each folder."""
 
@@ -260,6 +280,7 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_directive("limits", Limits)
     app.add_directive("reasons", Reasons)
     app.add_directive("explained", Explained)
+    app.add_directive("transitions", Transitions)
     app.add_directive("modules", Modules)
     app.add_directive("files", Files)
     app.add_directive("command", Command)

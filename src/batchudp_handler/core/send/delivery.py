@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from batchudp_handler.core.errors import Reason
+from batchudp_handler.core.send.window import SendWindow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -54,6 +55,12 @@ class Delivery(ABC):
         self._splitter = splitter
         self._counters = counters
         self._limits = limits
+        self._nothing = SendWindow()
+
+    @property
+    def window(self) -> SendWindow:
+        """The datagrams that are sealed and not settled; by default none is retained."""
+        return self._nothing
 
     # commands
 
@@ -153,7 +160,7 @@ class Delivery(ABC):
     @property
     def floor(self) -> int:
         """The number below which every datagram is settled."""
-        return 0
+        return self.window.floor
 
     # what is held
 
@@ -170,22 +177,22 @@ class Delivery(ABC):
     @property
     def retained_records(self) -> int:
         """The number of records that are sealed and not settled, in memory."""
-        return 0
+        return self.window.retained_records
 
     @property
     def retained_bytes(self) -> int:
         """The size of the sealed datagrams in memory."""
-        return 0
+        return self.window.retained_bytes
 
     @property
     def spooled_records(self) -> int:
         """The number of records that are sealed and not settled, in the spool."""
-        return 0
+        return self.window.stored_records
 
     @property
     def bytes_in_flight(self) -> int:
         """The bytes that were sent and are neither acked nor lost."""
-        return 0
+        return self.window.bytes_in_flight
 
     # what is wanted
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from batchudp_handler.core.send.delivery import DeliveryLimits
     from batchudp_handler.core.send.outgoing import SealedGroup
     from batchudp_handler.core.send.splitter import Group, Splitter
+    from batchudp_handler.core.trace import Trace
 
 __all__ = ["OneWayDelivery"]
 
@@ -85,6 +86,7 @@ class OneWayDelivery(Delivery):
         *,
         max_datagram_size: int,
         random: Callable[[], float],
+        trace: Trace | None = None,
     ) -> None:
         super().__init__(splitter, counters, limits)
         self.max_datagram_size = max_datagram_size
@@ -92,6 +94,7 @@ class OneWayDelivery(Delivery):
         """Records that never came here; the receiver is told."""
         self._stream = stream
         self._random = random
+        self._trace = trace
         self._waiting: deque[_Datagram] = deque()
         self._outstanding: _Datagram | None = None
         self._previous: _Datagram | None = None
@@ -233,6 +236,8 @@ class OneWayDelivery(Delivery):
         counters = self._counters
         counters.datagrams_sent += 1
         counters.bytes_sent += len(sent.data)
+        if self._trace is not None:
+            self._tell_sent(self._trace, sent, now)
         if sent.batch is None:
             self._on_sync_sent(now, is_goodbye=sent.is_last)
             return
@@ -245,6 +250,16 @@ class OneWayDelivery(Delivery):
         if self._sync_at is not None:
             self._sync_at = min(now + AFTER_DATA, self._last_sync + BUSY)
 
+    @staticmethod
+    def _tell_sent(trace: Trace, sent: _Datagram, now: float) -> None:
+        if sent.batch is None:
+            trace(now, "sync_sent")
+            return
+        name = "datagram_retransmitted" if sent.attempts else "datagram_sent"
+        group = sent.batch.group
+        seq = group.first_seq + group.datagrams.index(sent.data)
+        trace(now, name, seq=seq, size=len(sent.data), records=group.n_rec if sent.is_last else 0)
+
     def _on_sync_sent(self, now: float, *, is_goodbye: bool) -> None:
         self._counters.syncs_sent += 1
         self._last_sync = now
@@ -256,6 +271,8 @@ class OneWayDelivery(Delivery):
     def on_send_failed(self, failure: SendFailure, now: float) -> None:
         """Note that the socket refused the datagram (TOO_BIG is `set_max_datagram_size`)."""
         self._failures += 1
+        if self._trace is not None:
+            self._trace(now, "send_failed", failure=failure.value)
         again = [self._outstanding] if self._outstanding is not None else []
         if failure is SendFailure.REFUSED and self._previous is not None:
             again.insert(0, self._previous)

@@ -89,10 +89,11 @@ class Path:
         else:
             self.rtt.on_true_loss()
 
-    def detect_lost(self, window: SendWindow, now: float) -> None:
-        """Queue what is lost, and take it for a sign of congestion."""
+    def detect_lost(self, window: SendWindow, now: float) -> list[RetainedDatagram]:
+        """Queue what is lost, take it for a sign of congestion, and return it."""
         lost = window.detect_lost(now, self.rtt.loss_delay)
         if lost:
             for each in lost:
                 each.was_lost = True
             self.congestion.on_lost(lost[-1].order, window.next_order)
+        return lost

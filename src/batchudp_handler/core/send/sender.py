@@ -26,6 +26,7 @@ from batchudp_handler.core.send.retry import SendFailure, smaller_datagram_size
 from batchudp_handler.core.send.settings import SenderSettings, acknowledged_delivery
 from batchudp_handler.core.send.splitter import MAX_RECORDS, Splitter
 from batchudp_handler.core.send.storage import StoragePolicy, StoredDatagram
+from batchudp_handler.core.trace import Trace
 from batchudp_handler.core.wire.constants import MAX_FRAGMENTS, MIN_DATAGRAM_SIZE
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class SenderProtocol:
         self._delivery = self._make_delivery(settings, random)
 
     def _make_delivery(self, settings: SenderSettings, random: Callable[[], float]) -> Delivery:
+        trace = None if settings.trace is None else Trace(settings.trace, self.stream_id)
         if isinstance(self._stream, OutgoingStream) and settings.acknowledged:
             return acknowledged_delivery()(
                 self._stream,
@@ -93,6 +95,7 @@ class SenderProtocol:
                 max_datagram_size=self._size,
                 storage=settings.storage,
                 random=random,
+                trace=trace,
             )
         return OneWayDelivery(
             self._stream,
@@ -101,6 +104,7 @@ class SenderProtocol:
             settings.limits,
             max_datagram_size=self._size,
             random=random,
+            trace=trace,
         )
 
     @property

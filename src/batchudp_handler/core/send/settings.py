@@ -14,8 +14,11 @@ from batchudp_handler.core.wire.constants import MAX_DATAGRAM_SIZE, MIN_DATAGRAM
 from batchudp_handler.core.wire.datagram import CHECKSUM
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from batchudp_handler.core.payload.encoded import Encoder
     from batchudp_handler.core.send.acknowledged import AcknowledgedDelivery
+    from batchudp_handler.core.trace import TraceEvent
     from batchudp_handler.core.wire.datagram import Seal
 
 __all__ = ["SenderSettings", "acknowledged_delivery"]
@@ -44,6 +47,8 @@ class SenderSettings:
     storage: StoragePolicy = StoragePolicy.OFF
     encoder: Encoder | None = None
     """None: the one that `encoding` names."""
+    trace: Callable[[TraceEvent], object] | None = None
+    """What gets each event of the machine; see `core.trace`."""
 
     def __post_init__(self) -> None:
         if self.encoding not in ("compact", "json"):
