@@ -147,7 +147,7 @@ def latency(theme: Theme, title: str, note: str, rows: Sequence[Row]) -> str:
         x = at(10**decade)
         picture.line(x, TOP - 8, x, bottom)
         micro = 10**decade
-        words = f"{micro} us" if micro < 1_000 else f"{micro // 1_000} ms"
+        words = f"{micro} µs" if micro < 1_000 else f"{micro // 1_000} ms"
         picture.faint(x, bottom + 16, words, at="middle")
     for number, row in enumerate(rows):
         y = TOP + LINE * number + 8

@@ -106,8 +106,8 @@ def _growth_of_bursts(suites: Suites) -> float:
 
 
 GOALS = (
-    Goal("caller's CPU over null, us", "<= 1.0", cost("caller_cpu_over_null"), 1.0),
-    Goal("whole process's CPU over null, us", "<= 3.0", cost("process_cpu_over_null"), 3.0),
+    Goal("caller's CPU over null, µs", "<= 1.0", cost("caller_cpu_over_null"), 1.0),
+    Goal("whole process's CPU over null, µs", "<= 3.0", cost("process_cpu_over_null"), 3.0),
     Goal(
         "the same with three extras",
         "<= 5.0",
@@ -123,7 +123,7 @@ GOALS = (
         7.0,
     ),
     Goal("bytes a record, datagrams of 65,507", "<= 6", cost("bytes"), 6.0),
-    Goal("decode and re-emit, us a record", "<= 3.0", _receive("cpu"), 3.0),
+    Goal("decode and re-emit, µs a record", "<= 3.0", _receive("cpu"), 3.0),
     Goal(
         "the same, times as fast as the cookbook's", ">= 3", _receive("faster"), 3.0, at_least=True
     ),
@@ -212,7 +212,7 @@ _RATES = tuple(
 CONTESTS: Sequence[tuple[Contest, Sequence[Mapping[str, object]]]] = (
     (
         Contest(
-            "processor time of the caller, us",
+            "processor time of the caller, µs",
             "cost",
             "caller_cpu_over_null",
             "peer",
@@ -222,7 +222,7 @@ CONTESTS: Sequence[tuple[Contest, Sequence[Mapping[str, object]]]] = (
     ),
     (
         Contest(
-            "processor time of the whole process, us",
+            "processor time of the whole process, µs",
             "cost",
             "process_cpu_over_null",
             "peer",
@@ -241,7 +241,7 @@ CONTESTS: Sequence[tuple[Contest, Sequence[Mapping[str, object]]]] = (
         _WORKS[:1],
     ),
     (Contest("bytes a record", "cost", "bytes", "peer", "batchudp batch=500"), _WORKS),
-    (Contest("p99.9 of a call, us, at", "latency", "p999", "peer", "batchudp"), _RATES),
+    (Contest("p99.9 of a call, µs, at", "latency", "p999", "peer", "batchudp"), _RATES),
     (
         Contest(
             "records/s from end to end into",

@@ -57,7 +57,7 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
     "receive": (
         Column("work", "work"),
         Column("receiver", "receiver"),
-        Column("cpu", "us a record", US),
+        Column("cpu", "µs a record", US),
         Column("faster", "times as fast", "{:.2f}"),
     ),
     "end_to_end": (
@@ -112,7 +112,7 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
         Column("handler", "handler"),
         Column("memory_mb", "MB over NullHandler", US),
         Column("wakes", "wake-ups a second", US),
-        Column("cpu", "us of CPU a second", "{:,.1f}"),
+        Column("cpu", "µs of CPU a second", "{:,.1f}"),
     ),
 }
 
