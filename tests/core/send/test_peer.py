@@ -74,7 +74,7 @@ def test_challenges_without_an_answer_are_remembered_in_bounded_memory() -> None
     answer(peer, OLD)
     for epoch in range(100, 100 + 5 * REMEMBERED_EPOCHS):
         challenge(peer, epoch)
-    assert len(peer._met) == REMEMBERED_EPOCHS
+    assert len(peer._challenged) == REMEMBERED_EPOCHS
     assert answer(peer, OLD, 1) is Verdict.CURRENT
     assert challenge(peer, NEW) is Verdict.NEW_RECEIVER
     assert answer(peer, NEW) is Verdict.NEW_RECEIVER

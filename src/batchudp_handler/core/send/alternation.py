@@ -30,7 +30,7 @@ class Alternation:
         """By epoch: how often it came back, and when it did first."""
 
     def on_answer(self, epoch: int, now: float) -> None:
-        """Note which receiver an authentic answer is of."""
+        """Note which receiver an authentic answer came from."""
         if epoch == self._latest:
             return
         self._latest = epoch

@@ -1,4 +1,4 @@
-"""How many bytes may be on the way at once?
+"""The congestion window: how many bytes may be in flight at once.
 
 Slow start, then one datagram more per window, half of it at a loss (RFC 9002 section 7, the
 NewReno of RFC 6582). One loss per round counts: datagrams that had been sent before the window was
@@ -32,7 +32,7 @@ class CongestionController:
         self.reset()
 
     def reset(self) -> None:
-        """Start again: another receiver, or another path."""
+        """Start again, for another receiver or another path."""
         size = self._datagram_size
         self.window = max(2 * size, INITIAL_DATAGRAMS * min(size, SMALL_DATAGRAM))
         self._threshold = MAX_WINDOW
@@ -45,20 +45,20 @@ class CongestionController:
 
     @property
     def floor(self) -> int:
-        """The window never gets smaller than this."""
+        """The size below which the window never falls, in bytes."""
         return max(2 * self._datagram_size, FLOOR_DATAGRAMS * SMALL_DATAGRAM)
 
     @property
     def is_in_slow_start(self) -> bool:
-        """Say whether the window still doubles per round trip."""
+        """Whether the window still doubles per round trip."""
         return self.window < self._threshold
 
     def on_acked(self, acked_bytes: int, bytes_in_flight: int) -> None:
-        """Grow, if the window was in use.
+        """Grow the window, if it was in use.
 
         Args:
-            acked_bytes: what one ack took out of flight.
-            bytes_in_flight: what was in flight before it.
+            acked_bytes: What one ack took out of flight.
+            bytes_in_flight: What was in flight before it.
         """
         # RFC 9002 section 7.8: a window that is not filled proves nothing about the path
         if 2 * bytes_in_flight < self.window:
@@ -70,11 +70,11 @@ class CongestionController:
             self.window = min(self.window + growth, MAX_WINDOW)
 
     def on_lost(self, newest_lost_order: int, next_order: int) -> None:
-        """Halve, once per round.
+        """Halve the window, once per round.
 
         Args:
-            newest_lost_order: the place in the order of transmissions of the latest one lost.
-            next_order: the place that the next transmission will have.
+            newest_lost_order: The place in the order of transmissions of the latest one lost.
+            next_order: The place that the next transmission will have.
         """
         if newest_lost_order < self._recovery_order:
             return

@@ -1,4 +1,4 @@
-"""Which datagrams are sealed, and what becomes of them when they cannot stay as they are?
+"""The datagrams of an acknowledged stream, from sealing until they are settled.
 
 The outbox fills a `SendWindow` from the splitter: a datagram at a time, as far as memory and the
 window allow. Sealed bytes never change. Where they have become too large for the path, the records
@@ -30,7 +30,7 @@ MAX_SPOOLED = 1 << 16
 
 
 class Outbox:
-    """Everything between the splitter and the network that may have to be sent again."""
+    """Seals datagrams, keeps them, and seals them again where they are too large."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Outbox:
 
     @property
     def has_room(self) -> bool:
-        """Say whether one more group of datagrams may be sealed."""
+        """Whether one more group of datagrams may be sealed."""
         limit = WINDOW_SIZE if self.storage.policy is StoragePolicy.OFF else MAX_SPOOLED
         return (
             len(self.window) < limit - MAX_FRAGMENTS
@@ -62,7 +62,7 @@ class Outbox:
         )
 
     def should_seal_ahead(self, *, is_open: bool) -> bool:
-        """Say whether a datagram should be sealed that cannot be sent yet.
+        """Return whether a datagram should be sealed that cannot be sent yet.
 
         A full one may as well be: compressed it takes less memory. A small one is worth it only
         where the spool can keep it if this process dies.
@@ -106,7 +106,7 @@ class Outbox:
     # the next one to send
 
     def head(self, limit: int, now: float) -> RetainedDatagram | None:
-        """Return the oldest datagram to send, if it is below `limit`, once it fits the path."""
+        """Return the oldest datagram to send below `limit`, made to fit the path."""
         while True:
             head = self.window.peek()
             if head is None or head.data is None or head.seq >= limit:
@@ -124,7 +124,7 @@ class Outbox:
                 self.window.requeue(each)
 
     def _reseal(self, head: RetainedDatagram, now: float) -> bool:
-        """Cut sealed bytes into fragments that fit; say whether that could be done.
+        """Cut sealed bytes into fragments that fit; return whether that could be done.
 
         The records in them stay as they are encoded. The receiver may have had the old datagrams
         already: these are the only copies that no restart has caused.
@@ -163,7 +163,7 @@ class Outbox:
         ]
 
     def _are_at_hand(self, parts: list[RetainedDatagram]) -> bool:
-        """Say whether the spool has none of these; have it asked for those that it has."""
+        """Return whether the spool has none of these; have it asked for those that it has."""
         away = [part for part in parts if part.data is None]
         for part in away:
             self.window.requeue(part)

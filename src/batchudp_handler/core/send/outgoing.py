@@ -1,4 +1,4 @@
-"""Which number, and which bytes, does an outgoing datagram get?
+"""Outgoing streams: the numbers that datagrams get, and the bytes.
 
 One `OutgoingStream` per stream: it counts datagrams (`seq`) and records (`rec`), and seals. A
 sealed datagram is immutable. `BaselineStream` has the same methods for datagrams without a header,

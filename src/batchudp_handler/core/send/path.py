@@ -1,7 +1,7 @@
-"""What do transmissions and answers tell about the path to the receiver?
+"""The path to the receiver, as transmissions and answers show it.
 
 One place that feeds the estimators from what was sent and acked: round trip, congestion window,
-probe timer, black hole. It decides nothing about datagrams but one thing: which are lost.
+probe timer, black hole. The only thing that it decides about datagrams is which are lost.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ class Path:
         self._counters = counters
 
     def set_datagram_size(self, size: int) -> None:
-        """Use another size: what is known of the old one says nothing about it."""
+        """Use another size, about which the old one says nothing."""
         self.black_hole = BlackHoleDetector()
         self.congestion.set_datagram_size(size)
 
     def restart(self) -> None:
-        """After an outage: no more in flight at once than at the beginning."""
+        """Have no more in flight than at the beginning, after an outage."""
         self.congestion.reset()
         self.rtt.doubt = 0.0
 
     def on_sent(self, datagram: RetainedDatagram, now: float) -> None:
-        """DATA was sent."""
+        """Note that DATA was sent."""
         self.timer.restart(now)
         self.black_hole.on_sent(datagram.size, now)
 
@@ -51,10 +51,10 @@ class Path:
         """Take what one ack changed.
 
         Args:
-            outcome: what it changed in the window.
-            bytes_in_flight: what was in flight before it.
-            now: the time.
-            is_open: whether DATA was being sent; an answer after an outage tells no round trip.
+            outcome: What it changed in the window.
+            bytes_in_flight: What was in flight before it.
+            now: The time.
+            is_open: Whether DATA was being sent; an answer after an outage tells no round trip.
         """
         if outcome.newest is not None and is_open:
             self._take_sample(outcome.newest, now)

@@ -1,4 +1,4 @@
-"""What does the sender know of the receiver, and which of its answers count?
+"""The receiver as the sender knows it, and which of its answers count.
 
 A receiver is known by its epoch, random at each of its starts. An ACK counts if it is of the
 current epoch and newer than the last one, or if it is the first of an epoch that has challenged
@@ -27,7 +27,7 @@ REMEMBERED_EPOCHS = 16
 
 
 class Verdict(Enum):
-    """What an ACK or a CHALLENGE is, before its contents are looked at."""
+    """What an ACK or a CHALLENGE is worth, before its contents are looked at."""
 
     CURRENT = "current"
     """News from the receiver we know."""
@@ -44,7 +44,7 @@ class Peer:
 
     def __init__(self) -> None:
         self.epoch = 0
-        """Of the receiver that our datagrams are for; 0: none has answered yet."""
+        """The epoch of the receiver that our datagrams are for; 0 if none has answered yet."""
         self.cookie = NO_COOKIE
         self.credit = 0
         self.floor = 0
@@ -52,51 +52,52 @@ class Peer:
         self.delivered_records = 0
         """Both in this epoch, as last told."""
         self.has_no_place = False
-        """For one more stream: it closes and offers nothing, which no closing receiver does."""
+        """Whether the receiver has no place for one more stream: its ACK says closing and offers
+        no credit, which no closing receiver does."""
         self.unanswered_since: float | None = None
         """When the first SYNC since the receiver was last heard was sent."""
         self._counter = -1
-        self._met: list[int] = []
+        self._challenged: list[int] = []
         """Epochs in the order of their first challenges, from the current one on."""
-        self._left: deque[int] = deque(maxlen=REMEMBERED_EPOCHS)
+        self._retired: deque[int] = deque(maxlen=REMEMBERED_EPOCHS)
 
     @property
     def is_new(self) -> bool:
-        """Say whether a challenge was taken up whose receiver has not answered yet."""
-        return bool(self._met) and self._met[-1] != self.epoch
+        """Whether a challenge was taken up whose receiver has not answered yet."""
+        return bool(self._challenged) and self._challenged[-1] != self.epoch
 
     def on_challenge(self, ack: Ack) -> Verdict:
         """Take the cookie of a CHALLENGE, unless a receiver sent it that is gone."""
-        if ack.receiver_epoch in self._left:
+        if ack.receiver_epoch in self._retired:
             return Verdict.STALE
         assert ack.cookie is not None
         self.cookie = ack.cookie
-        if ack.receiver_epoch in self._met:
+        if ack.receiver_epoch in self._challenged:
             return Verdict.CURRENT
-        if len(self._met) == REMEMBERED_EPOCHS:
-            del self._met[self._met[0] == self.epoch]
-        self._met.append(ack.receiver_epoch)
+        if len(self._challenged) == REMEMBERED_EPOCHS:
+            del self._challenged[self._challenged[0] == self.epoch]
+        self._challenged.append(ack.receiver_epoch)
         return Verdict.NEW_RECEIVER
 
     def judge(self, counter: int, ack: Ack) -> Verdict:
-        """Say whether an ACK counts."""
+        """Return whether an ACK counts, and why."""
         if ack.receiver_epoch == self.epoch:
             return Verdict.CURRENT if counter > self._counter else Verdict.REPLAYED
-        if ack.receiver_epoch in self._met:
+        if ack.receiver_epoch in self._challenged:
             return Verdict.NEW_RECEIVER
         return Verdict.STALE
 
     def has_forgotten(self, ack: Ack) -> bool:
-        """Say whether the receiver has evicted the stream: its counts begin again."""
+        """Return whether the receiver has evicted the stream: its counts begin again."""
         delivered = (ack.delivered_records - self.delivered_records) % MODULUS
         rejected = (ack.rejected_records - self.rejected_records) % MODULUS
         return max(delivered, rejected) >= MODULUS // 2
 
     def adopt(self, epoch: int) -> None:
-        """Begin with a receiver's first answer: nothing that was known holds any more."""
-        place = self._met.index(epoch)
-        self._left.extend(self._met[:place])
-        del self._met[:place]
+        """Start again with a receiver's first answer, and forget what an earlier one said."""
+        place = self._challenged.index(epoch)
+        self._retired.extend(self._challenged[:place])
+        del self._challenged[:place]
         self.epoch = epoch
         self._counter = -1
         self.floor = 0

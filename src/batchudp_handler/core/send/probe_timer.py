@@ -1,4 +1,4 @@
-"""When is the lack of an answer suspicious, and when does it mean that nobody is there?
+"""The probe timer: when a missing answer is suspicious, and when it means that nobody is there.
 
 Two counts of expiries, because they end at different news. The backoff ends with progress: a
 receiver whose handlers are slow does answer, and would otherwise be probed a hundred times a
@@ -36,36 +36,36 @@ class ProbeTimer:
 
     @property
     def is_backed_off(self) -> bool:
-        """Say whether the timer has expired since there was progress."""
+        """Whether the timer has expired since there was progress."""
         return self._expiries > 0
 
     def on_sent(self, now: float) -> None:
-        """Something that is answered was sent."""
+        """Note that something was sent which will be answered."""
         if self._waiting_since is None:
             self._waiting_since = now
 
     def restart(self, now: float) -> None:
-        """Count from now: DATA was sent."""
+        """Start the timeout again, because DATA was sent."""
         self._base = now
 
     def on_heard(self) -> None:
-        """Any answer came."""
+        """Note an answer of any kind."""
         self._waiting_since = None
         self.silent_expiries = 0
 
     def on_progress(self, now: float) -> None:
-        """An answer came that says something new."""
+        """Note an answer that says something new."""
         self._expiries = 0
         self._base = now
 
     def on_expired(self, now: float) -> None:
-        """The time has come."""
+        """Note that the timer expired."""
         self._base = now
         self._expiries += 1
         self.silent_expiries += 1
 
     def is_silent(self, now: float) -> bool:
-        """Say whether the receiver should be taken for gone."""
+        """Return whether the receiver should be considered gone."""
         return (
             self.silent_expiries >= AWAY_AFTER_PROBES
             and self._waiting_since is not None

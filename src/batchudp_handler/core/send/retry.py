@@ -1,4 +1,4 @@
-"""When may a datagram be tried again that the socket refused, and at which size?
+"""Retries of what the socket refused: when to try again, and at which size.
 
 The delay is 0.1 s, doubled per failure in a row, at most 2 s, times a random factor from 0.8 to
 1.2 so that the processes of one host do not try in step.
@@ -52,7 +52,7 @@ def backoff(failures: int, random: Callable[[], float]) -> float:
 
 
 class SocketTrouble:
-    """The refusals of one socket in a row: how long to wait, and whether anybody is there."""
+    """The refusals of one socket in a row, and how long to wait after them."""
 
     def __init__(self, random: Callable[[], float]) -> None:
         self.failures = 0
@@ -61,7 +61,7 @@ class SocketTrouble:
         self._refusals: deque[float] = deque(maxlen=AWAY_AFTER_REFUSALS)
 
     def on_failure(self, failure: SendFailure, now: float) -> bool:
-        """Count a failure; say whether the receiver should be taken for gone."""
+        """Count a failure; return whether the receiver should be considered gone."""
         self.failures += 1
         self.blocked_until = now + backoff(self.failures, self._random)
         if failure is SendFailure.UNREACHABLE:
@@ -73,12 +73,12 @@ class SocketTrouble:
         return is_burst and now - self._refusals[0] <= REFUSALS_WITHIN
 
     def on_heard(self) -> None:
-        """An answer came: the way is free."""
+        """Note an answer: the path is free."""
         self.failures = 0
         self._refusals.clear()
 
     def unblock(self) -> None:
-        """Wait no longer."""
+        """End the wait."""
         self.blocked_until = float("-inf")
 
 
@@ -86,8 +86,8 @@ def smaller_datagram_size(refused: int, told: int | None) -> int:
     """Return the size to use after `refused` bytes were too many.
 
     Args:
-        refused: bytes that the path did not take.
-        told: what the socket says the path takes; it may be out of date.
+        refused: Bytes that the path did not take.
+        told: What the socket says the path takes; it may be out of date.
     """
     if told is not None and MIN_DATAGRAM_SIZE <= told < refused:
         return told

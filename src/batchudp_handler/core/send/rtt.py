@@ -1,4 +1,4 @@
-"""How long does an answer take, and when is it overdue?
+"""The round-trip time: how long an answer takes, and when it is overdue.
 
 RFC 9002 smoothing (section 5.3) with three differences, each forced by datagrams that keep their
 sequence number when they are sent again:
@@ -90,25 +90,25 @@ class RttEstimator:
             self.add_sample(min(elapsed, 2 * self.smoothed + GRANULARITY))
 
     def is_answer_to_earlier(self, elapsed: float) -> bool:
-        """Say whether `elapsed` is too short for an answer to the latest transmission."""
+        """Return whether `elapsed` is too short for an answer to the latest transmission."""
         return self.smoothed is not None and elapsed < UNDECIDED_SHARE * self.minimum
 
     def on_spurious_loss(self) -> None:
-        """A datagram declared lost had only been overtaken: wait longer from now on."""
+        """Wait longer from now on: a datagram that was declared lost had only been overtaken."""
         self.threshold = min(self.threshold * 1.25, MAX_TIME_THRESHOLD)
 
     def on_true_loss(self) -> None:
-        """A datagram declared lost was lost: the longer wait is slowly given up."""
+        """Wait a little less: a datagram that was declared lost really was."""
         self.threshold = max(self.threshold * 0.98, TIME_THRESHOLD)
 
     @property
     def loss_delay(self) -> float:
-        """Seconds after which a datagram that was overtaken by an acked one counts as lost."""
+        """The seconds after which a datagram that an acked one overtook counts as lost."""
         known = INITIAL_PROBE_TIMEOUT / 2 if self.smoothed is None else self.smoothed
         return self.threshold * max(known, self.latest, MIN_LOSS_RTT, self.doubt)
 
     def probe_timeout(self, expiries: int = 0) -> float:
-        """Seconds to wait for any answer, after `expiries` waits in a row without progress."""
+        """Return the seconds to wait for an answer, after `expiries` waits without progress."""
         if self.smoothed is None:
             return min(INITIAL_PROBE_TIMEOUT * 2.0 ** min(expiries, 10), UNKNOWN_RTT_CAP)
         base = self.smoothed + max(4 * self.variation, GRANULARITY)

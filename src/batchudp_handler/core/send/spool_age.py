@@ -30,7 +30,7 @@ STAMP_SIZE = _SECONDS + 10
 
 
 class WitnessedTime:
-    """Seconds that senders have spent with a spool, as far as this one knows.
+    """The seconds that senders have spent with a spool, as far as this one knows.
 
     Args:
         now: Seconds of a clock that never jumps.
@@ -43,7 +43,7 @@ class WitnessedTime:
         self._seconds = 0.0
 
     def at(self, now: float) -> float:
-        """The witnessed time, up to now."""
+        """Return the witnessed time, up to now."""
         self._seconds += max(now - self._last, 0.0)
         self._last = now
         return self._seconds
@@ -54,13 +54,13 @@ class WitnessedTime:
 
 
 def encode_stamp(seconds: float) -> bytes:
-    """Witnessed time as it is written into the file of the lock."""
+    """Return witnessed time as it is written into the file of the lock."""
     text = b"%0*x" % (_SECONDS, int(seconds))
     return b"%s %08x\n" % (text, crc32(text))
 
 
 def decode_stamp(data: bytes) -> float | None:
-    """The witnessed time in a lock's file; None: there is none, or it is damaged."""
+    """Return the witnessed time in a lock's file; None if there is none, or it is damaged."""
     text = data[:_SECONDS]
     try:
         seconds = int(text, 16)
@@ -70,7 +70,7 @@ def decode_stamp(data: bytes) -> float | None:
 
 
 def segment_name(seq: int, born: float) -> str:
-    """The file name of a segment that begins with this datagram at this witnessed time.
+    """Return the file name of a segment that begins with this datagram at this witnessed time.
 
     >>> segment_name(17, 3600.5)
     '00000000000000000017-e10.seg'
@@ -79,14 +79,14 @@ def segment_name(seq: int, born: float) -> str:
 
 
 def first_seq(name: str) -> int | None:
-    """The number that a segment's name begins with; None: it is not the name of one."""
+    """Return the number that a segment's name begins with; None if it is another name."""
     digits = name.removesuffix(SUFFIX).partition("-")[0]
     is_ours = name.endswith(SUFFIX) and len(digits) == 20 and digits.isascii() and digits.isdigit()
     return int(digits) if is_ours else None
 
 
 def segment_birth(name: str) -> float | None:
-    """The witnessed time at which a segment was begun; None: written by an older version.
+    """Return when a segment was begun, in witnessed time; None for one of an older version.
 
     >>> segment_birth("00000000000000000017-e10.seg"), segment_birth("00000000000000000017.seg")
     (3600.0, None)

@@ -1,6 +1,6 @@
-"""Which datagrams go to the spool, and which come back?
+"""The decisions about the spool: which datagrams go there, and which come back.
 
-Decisions only; somebody else writes the files. A datagram is offered once, oldest first, when the
+Somebody else writes the files. A datagram is offered once, oldest first, when the
 receiver is not there or memory is half full (or always, if so wanted). Its bytes leave memory only
 when memory is half full, so that the oldest, which are sent first, are at hand. What is to be sent
 and not at hand is asked for a few datagrams ahead.
@@ -28,7 +28,7 @@ RETRY_DELAY = 5.0
 
 
 class StoragePolicy(Enum):
-    """When are datagrams offered to a spool?"""
+    """When datagrams are offered to the spool."""
 
     OFF = "off"
     WHEN_NEEDED = "when_needed"
@@ -47,7 +47,7 @@ class StoredDatagram:
 
 
 class Storage:
-    """What of a window is in the spool."""
+    """Chooses which datagrams of a window are stored and loaded."""
 
     def __init__(self, window: SendWindow, policy: StoragePolicy, max_retained: int) -> None:
         self.policy = policy
@@ -61,7 +61,7 @@ class Storage:
         return Storage(window, self.policy, self.max_retained)
 
     def is_needed(self, *, is_open: bool) -> bool:
-        """Say whether datagrams should be stored now."""
+        """Return whether datagrams should be stored now."""
         if self.policy is StoragePolicy.WHEN_NEEDED:
             return not is_open or 2 * self._window.retained_bytes > self.max_retained
         return self.policy is StoragePolicy.ALWAYS

@@ -1,4 +1,4 @@
-"""When is the next SYNC of an acknowledged stream due?
+"""The times at which an acknowledged stream sends SYNCs.
 
 While an answer is missing: after 0.2 s, doubled up to about a second, and from then on 15 % later
 each time, up to 10 s. A receiver that was away for less than five seconds is so found within a
@@ -6,8 +6,8 @@ second of its return, and one that is away for hours is asked six times a minute
 either way keeps a fleet from asking in step.
 
 From the third time on it is asked three times in a row, 50 ms apart: where datagrams are lost in
-bursts, a burst ends after so many datagrams, and one that met only lonely ones growing rarer
-would last for minutes.
+bursts, a burst ends after so many datagrams, and a burst that met only single ones,
+growing rarer, would last for minutes.
 
 Otherwise: a heartbeat every 10 s, and never two SYNCs within 50 ms.
 """
@@ -46,22 +46,22 @@ class SyncSchedule:
         self._repeats = 0
 
     def probe(self, now: float) -> None:
-        """Ask for an answer, now and then rarer."""
+        """Ask for an answer now, and then less and less often."""
         self._probing_since = now
         self._probes = self._repeats = 0
         self.by(now)
 
     def is_probing(self) -> bool:
-        """Say whether an answer is missing."""
+        """Return whether an answer is missing."""
         return self._probing_since is not None
 
     def beat(self, now: float) -> None:
-        """An answer has come: go on with the heartbeat."""
+        """Go on with the heartbeat, because an answer has come."""
         self._probing_since = None
         self.at = now + HEARTBEAT
 
     def soon(self) -> None:
-        """Send one as soon as it may be."""
+        """Send one as soon as the distance to the last one allows."""
         self.by(float("-inf"))
 
     def by(self, time: float) -> None:
@@ -70,15 +70,15 @@ class SyncSchedule:
         self.at = time if self.at is None else min(self.at, time)
 
     def is_due(self, now: float) -> bool:
-        """Say whether to send one now."""
+        """Return whether to send one now."""
         return self.at is not None and self.at <= now
 
     def is_older_than(self, age: float, now: float) -> bool:
-        """Say whether the last one was sent more than `age` seconds ago."""
+        """Return whether the last one was sent more than `age` seconds ago."""
         return now - self._last_sent > age
 
     def on_sent(self, now: float) -> None:
-        """Plan the next one."""
+        """Note that one was sent, and plan the next."""
         self._last_sent = now
         if self._probing_since is None:
             self.at = now + HEARTBEAT
@@ -94,6 +94,6 @@ class SyncSchedule:
         self.at = now + min(delay, MAX_PROBE) * (0.75 + 0.5 * self._random())
 
     def on_refused(self, now: float) -> None:
-        """The socket did not take it."""
+        """Note that the socket did not take it, and plan the next."""
         self._last_sent = now
         self.at = now + (FIRST_PROBE if self._probing_since is not None else 1.0)

@@ -1,4 +1,4 @@
-"""Which sealed datagrams does the sender still hold, and what is known of each?
+"""The send window: the sealed datagrams that are not settled, and what is known of each.
 
     QUEUED      to be sent, for the first time or again
     IN_FLIGHT   sent, nothing heard yet
@@ -150,7 +150,7 @@ class SendWindow:
 
     @property
     def in_flight(self) -> int:
-        """How many datagrams are on the way."""
+        """The number of datagrams on the way."""
         return len(self._in_flight)
 
     def in_flight_datagrams(self) -> list[RetainedDatagram]:
