@@ -1,4 +1,4 @@
-"""What a fresh interpreter runs for one measurement.
+"""What does a fresh interpreter run for one measurement?
 
     python benchmarks/child.py suites.cost:measure < job.json
 

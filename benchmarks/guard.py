@@ -1,4 +1,4 @@
-"""Limits that say when something has become much slower, larger or heavier.
+"""Has something become much slower, larger or heavier than it was meant to be?
 
     python benchmarks/guard.py
 

@@ -1,4 +1,4 @@
-"""The figures in the documentation.
+"""How do the figures get into the documentation?
 
     python benchmarks/report.py
 

@@ -1,4 +1,4 @@
-"""The rows of a suite as tables.
+"""How are the rows of a suite shown?
 
 `as_text` for the terminal, `as_markdown` for the documentation: the same columns in both.
 """

@@ -1,4 +1,4 @@
-"""A program that configures logging by a dictionary ships its records.
+"""How does a program that configures logging by a dictionary ship its records?
 
 python examples/dict_config.py [HOST:PORT]
 """

@@ -1,4 +1,4 @@
-"""A program ships its records.
+"""How does a program ship its records?
 
 python examples/quickstart.py [HOST:PORT]
 """

@@ -16,6 +16,7 @@ from batchudp_handler.console import (
     last_resort,
     wants_colour,
 )
+from batchudp_handler.core.records.arrival import Arrival
 
 HOSTILE = "hi\r\n2026-01-01 forged\x1b[31m\x9b31m \u202egnp.exe \u2028 \ud800 \x00"
 
@@ -140,9 +141,7 @@ def test_who_wants_colour(stream: io.StringIO, environ: dict[str, str], expected
 
 def test_json_line() -> None:
     """Short keys, UTC time, extras apart, nothing that is not set."""
-    record = make_record(
-        "hi %s", "you", hostname="web1", user={"id": 5}, remote_addr="192.0.2.1:5", hops=1
-    )
+    record = make_record("hi %s", "you", user={"id": 5}, batchudp=Arrival("web1", "192.0.2.1:5"))
     told = json.loads(JSONFormatter().format(record))
     assert {
         key: told[key] for key in ("ts", "level", "logger", "msg", "host", "extra", "peer")

@@ -1,1 +1,1 @@
-"""The questions that are answered, one module each; `run` gives rows for the JSON file."""
+"""Which questions are answered? One module each; `run` gives rows for the JSON file."""

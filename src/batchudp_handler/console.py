@@ -16,6 +16,9 @@ import time
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any
 
+from batchudp_handler.core.records.arrival import ARRIVAL, CONVENIENT, Arrival, arrival_of
+from batchudp_handler.core.records.json_form import json_form
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -82,7 +85,13 @@ class _Values:
         value = self._values.get(name, "-")
         if value.__class__ is str:
             return self._clean(value)
-        return "-" if value is None else value
+        if value is None:
+            return "-"
+        if value.__class__ is int or value.__class__ is float:
+            return value
+        text = str(value)
+        cleaned = self._clean(text)
+        return value if cleaned == text and repr(value).isprintable() else cleaned
 
 
 class TextFormatter(logging.Formatter):
@@ -109,6 +118,9 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The record as text, without changing it."""
         values = dict(record.__dict__)
+        arrival = values.get(ARRIVAL)
+        if type(arrival) is Arrival and arrival.shadowed:
+            values.update([(name, getattr(arrival, name)) for name in arrival.shadowed])
         values["message"] = record.getMessage()
         if self._has_time:
             values["asctime"] = self._time(record)
@@ -163,8 +175,7 @@ def _coloured(pattern: str) -> tuple[tuple[int, str], ...]:
 
 # Attributes that are told under a shorter name, or would say the same thing twice.
 _TOLD = frozenset(vars(logging.makeLogRecord({}))) | {
-    *("taskName", "message", "asctime", "hostname", "hops"),
-    *("remote_addr", "received", "authenticated"),
+    *("taskName", "message", "asctime", ARRIVAL),
 }
 
 
@@ -191,6 +202,7 @@ class JSONFormatter(logging.Formatter):
         return _escape_json(json.dumps(told, ensure_ascii=False))
 
 
+_LOCAL = Arrival(authenticated=None)  # type: ignore[arg-type]  # nobody has asked
 _NOTHING: tuple[object, ...] = (None, "", {})
 """Left out of a line."""
 
@@ -202,13 +214,18 @@ def _members(
     exception = record.exc_text
     if not exception and record.exc_info:
         exception = formatter.formatException(record.exc_info)
-    extra = {name: value for name, value in values.items() if name not in _TOLD}
+    arrival = arrival_of(record)
+    told = _TOLD if arrival is None else _TOLD | {*CONVENIENT} - arrival.shadowed
+    extra = {
+        name: json_form(value, _text_in_json) for name, value in values.items() if name not in told
+    }
+    arrival = arrival or _LOCAL
     return (
         ("ts", _timestamp(record.created)),
         ("level", record.levelname),
         ("logger", record.name),
         ("msg", record.getMessage()),
-        ("host", values.get("hostname")),
+        ("host", arrival.hostname),
         ("pid", record.process or None),
         ("process", record.processName),
         ("thread", record.threadName),
@@ -219,9 +236,17 @@ def _members(
         ("exception", exception),
         ("stack", record.stack_info),
         ("extra", extra),
-        ("peer", values.get("remote_addr")),
-        ("authenticated", values.get("authenticated")),
+        ("peer", arrival.remote_addr),
+        ("authenticated", arrival.authenticated),
     )
+
+
+def _text_in_json(value: Any) -> str:
+    """Return a date as ISO 8601, and the text of anything else."""
+    try:
+        return str(value.isoformat())
+    except AttributeError:
+        return str(value)
 
 
 def _timestamp(created: float) -> str:

@@ -87,6 +87,7 @@ class BatchUDPHandler(logging.Handler):
             write each.
         key_file: File with the key that authenticates every datagram.
         static_fields: Fields that the receiver adds to every record.
+        hostname: What this host is called at the receiver; None: its own name.
         shutdown_timeout: Longest time in seconds that close() may take to send waiting records.
         relay: Also send records that a receiver in this process delivered.
         resolve_interval: Seconds after which the host name is looked up again and a fresh socket
@@ -124,6 +125,7 @@ class BatchUDPHandler(logging.Handler):
         spool_fsync: Fsync = "off",
         key_file: str | None = None,
         static_fields: Mapping[str, object] | None = None,
+        hostname: str | None = None,
         shutdown_timeout: float = 2.0,
         relay: bool = False,
         resolve_interval: float | None = 300.0,
@@ -137,8 +139,8 @@ class BatchUDPHandler(logging.Handler):
             max_datagram_size=max_datagram_size, max_retries=max_retries, delivery=delivery,
             spool_directory=spool_directory, spool_size_bytes=spool_size_bytes,
             spool_age_seconds=spool_age_seconds, spool_fsync=spool_fsync, key_file=key_file,
-            static_fields=static_fields, shutdown_timeout=shutdown_timeout, relay=relay,
-            resolve_interval=resolve_interval, drain_on_sigterm=drain_on_sigterm,
+            static_fields=static_fields, hostname=hostname, shutdown_timeout=shutdown_timeout,
+            relay=relay, resolve_interval=resolve_interval, drain_on_sigterm=drain_on_sigterm,
         )  # fmt: skip
         self._use(HandlerConfig.from_mapping(values))
 

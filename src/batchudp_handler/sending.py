@@ -84,7 +84,8 @@ def _sender_settings(config: HandlerConfig, key: Key | None) -> SenderSettings:
         **given,
         # a copy: `config` is handed out, and what is nested in it can be changed
         header=BatchHeader(
-            host_name(), cast("Mapping[str, JSON]", deepcopy(config.static_fields))
+            config.hostname or host_name(),
+            cast("Mapping[str, JSON]", deepcopy(config.static_fields)),
         ),
         seal=CHECKSUM if key is None else key.sender,
         own_seal=None if key is None else key.receiver,

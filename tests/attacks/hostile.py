@@ -1,4 +1,4 @@
-"""Endless datagrams of one kind for each attack, as somebody sends them who means harm.
+"""What does somebody send who means harm? Endless datagrams of one kind for each attack.
 
 Everything that can be repeated is made once, because an attacker has more time than the attacked.
 """

@@ -1,4 +1,4 @@
-"""What attacks share: the attacked, the attacker, and the table of what came of it."""
+"""What do attacks share? The attacked, the attacker, and the table of what came of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All datagrams of a session, in order, as somebody has them who listens on the way."""
+"""What does somebody have who listens on the way? All datagrams of a session, in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keys can be changed while everything runs."""
+"""Can keys be changed while everything runs?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The manual pages say what the commands take."""
+"""Do the manual pages say what the commands take?"""
 
 from __future__ import annotations
 

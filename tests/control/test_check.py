@@ -1,4 +1,4 @@
-"""`batchudp-receive check` finds what would go wrong after the start."""
+"""Does `batchudp-receive check` find what would go wrong after the start?"""
 
 from __future__ import annotations
 

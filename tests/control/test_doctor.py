@@ -1,4 +1,4 @@
-"""`batchudp-send --doctor` finds what keeps records from arriving."""
+"""Does `batchudp-send --doctor` find what keeps records from arriving?"""
 
 from __future__ import annotations
 

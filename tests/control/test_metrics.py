@@ -1,4 +1,4 @@
-"""Prometheus can read what the receiver counts."""
+"""Can Prometheus read what the receiver counts?"""
 
 from __future__ import annotations
 

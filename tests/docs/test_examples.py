@@ -1,4 +1,4 @@
-"""The examples run, and what they send arrives."""
+"""Do the examples run, and does what they send arrive?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The promises of docs/reliability.md name tests that exist."""
+"""Do the promises of docs/reliability.md name tests that exist?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An operator sees how an edge and a consumer of an engine fare."""
+"""Does an operator see how an edge and a consumer of an engine fare?"""
 
 from __future__ import annotations
 

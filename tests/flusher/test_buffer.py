@@ -213,7 +213,7 @@ def test_the_numbers_add_up_when_destructors_append() -> None:
 
 def heavy(number: int, size: int = 10_000, levelno: int = INFO) -> tuple[Any, ...]:
     """A snapshot with a long message."""
-    return Long((number, levelno, *[None] * 18, "x" * size, None, None, None))
+    return Long((number, levelno, *[None] * 18, "x" * size, *[None] * 5))
 
 
 def fill_heavy(buffer: Buffer[None], *numbers: int, **more: int) -> list[bool]:

@@ -1,4 +1,4 @@
-"""Records survive on disk while the receiver is away, and whatever happens to the sender.
+"""Do records survive on disk while the receiver is away, and whatever happens to the sender?
 
 Senders that are killed are programs of their own; the receiver is a real one, in this process.
 """

@@ -1,4 +1,4 @@
-"""The sending thread sleeps when it may, wakes when it must, and survives faults."""
+"""Does the sending thread sleep when it may, wake when it must, and survive what happens to it?"""
 
 from __future__ import annotations
 

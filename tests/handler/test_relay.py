@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from batchudp_handler import BatchUDPHandler
+from batchudp_handler.core.records.arrival import Arrival
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +51,7 @@ def test_relayed_records_are_shipped_on_purpose_only(
     for relay, hops, is_shipped in ((False, 1, False), (True, 1, True), (True, 5, False)):
         handler = BatchUDPHandler(*collector.address, relay=relay)
         record = logging.LogRecord("n", 20, "p", 1, "m", (), None)
-        record.hops, record.received = hops, 1.0
+        record.batchudp = Arrival(hops=hops)
         handler.handle(record)
         handler.close()
         stats = handler.stats()
@@ -70,7 +71,7 @@ def test_a_relayed_record_that_is_dropped_is_said_once(
 ) -> None:
     """The first one of a handler is said on stderr, with what to do."""
     monkeypatch.setattr(logging, "raiseExceptions", True)
-    record = logging.makeLogRecord({"msg": "m", "hops": hops, "received": 1.0})
+    record = logging.makeLogRecord({"msg": "m", "batchudp": Arrival(hops=hops)})
     for is_wanted in (True, False):
         monkeypatch.setattr(logging, "raiseExceptions", is_wanted)
         with closing(BatchUDPHandler(*collector.address, relay=relay)) as handler:

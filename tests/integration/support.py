@@ -1,4 +1,4 @@
-"""Servers that framework tests run, and customers that they send."""
+"""How do framework tests run servers and send customers?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How tests of moving networks log, receive, name hosts and make networks."""
+"""How do tests of moving networks log, receive, name hosts and make networks?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that get the numbers of our descriptors stay whole, and sends that fail are repeated."""
+"""What happens to files that get the numbers of our descriptors, and to sends that fail?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A record that comes back to where it was logged ends there."""
+"""Does a record that comes back to where it was logged end there?"""
 
 from __future__ import annotations
 

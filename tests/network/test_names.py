@@ -1,4 +1,4 @@
-"""Records find a receiver whose name moves, vanishes, or cannot be asked for."""
+"""Do records find a receiver whose name moves, vanishes, or cannot be asked for?"""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from batchudp_handler import BatchUDPReceiver
+from batchudp_handler.core.records.arrival import Arrival
 from batchudp_handler.receiver.guard import Guard
 from batchudp_handler.receiver.handler_errors import HandlerErrors, configured_handlers
 from tests.cli.test_receive import Running
@@ -236,7 +237,7 @@ def test_two_receivers_count_the_same_handler(collected: Collector) -> None:
     one.watch([handler])
     two.watch([handler])
     two.watch([handler])
-    record = logging.makeLogRecord({"received": 1.0, "msg": "m"})
+    record = logging.makeLogRecord({"batchudp": Arrival(), "msg": "m"})
     handler.handle(record)
     assert (first.handler_errors, second.handler_errors) == (1, 1)
     two.stop()

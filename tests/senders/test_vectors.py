@@ -29,6 +29,12 @@ NUMBERS_OF_SYNC = (
     *("stream_id", "counter", "next_seq", "next_rec", "dropped_records"),
     *("max_datagram", "promise_ms", "closing", "sealed_at"),
 )
+MAKER = runpy.run_path(str(VECTORS / "make_payloads.py"))
+NOT_FOR_THIS_SENDER = {
+    *("relayed", "static fields", "lone surrogate"),
+    *("values with types", "a message that is a structure", "exception"),
+}
+"""It relays nothing, has its own host, and knows no types."""
 RECEIVED = 1_700_000_100.25
 OF_THE_RECEIVER = {"received", "remote_addr", "authenticated", "stream_id"}
 
@@ -134,8 +140,7 @@ def payloads() -> list[tuple[int, bytes, dict[str, Any]]]:
 
 def attributes(record: logging.LogRecord) -> dict[str, Any]:
     """Return what the vectors say of a record, without what only the receiver knows."""
-    fields = {name: value for name, value in vars(record).items() if value is not None}
-    fields.update(message=record.getMessage(), args=list(record.args or ()))
+    fields: dict[str, Any] = MAKER["attributes_of"](record)
     return without_receiver(fields)
 
 
@@ -211,12 +216,12 @@ def test_every_near_record_arrives() -> None:
     sender = runpy.run_path(str(Path(__file__).parents[2] / "senders/python/batchudp_sender.py"))
     near_only = {"hostname", "hops", "received"}
     for case in load("payload-rows")["cases"]:
-        if case["name"] in {"relayed", "static fields", "lone surrogate"}:
-            continue  # relayed records and the host of the vectors are not for this sender
+        if case["name"] in NOT_FOR_THIS_SENDER:
+            continue
         with LogReceiver() as receiver:
             handler = sender["BatchSender"](*receiver.address)
             for values in case["near"]:
-                record = logging.makeLogRecord({**values, "args": tuple(values["args"])})
+                record = logging.makeLogRecord(MAKER["near_attributes"](values))
                 handler.handle(record)
             handler.close()
             arrived = receiver.wait_for(len(case["near"]))

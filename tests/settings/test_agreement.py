@@ -1,4 +1,4 @@
-"""There is one set of settings, whichever place they are read about.
+"""Is there one set of settings, whichever place they are read about?
 
 The tables in the code are the truth: `HandlerConfig`, `ReceiverConfig` and what the scripts add.
 Constructors, flags, `.env.example`, the Compose file, the systemd unit and every page are held to
@@ -112,6 +112,7 @@ OTHER_VALUES: dict[str, Any] = {
     "spool_fsync": "batch",
     "key_file": "key",
     "static_fields": {"service": "shop"},
+    "hostname": "web-7",
     "shutdown_timeout": 1.5,
     "relay": True,
     "resolve_interval": 1.5,

@@ -1,4 +1,4 @@
-"""The seeds that fail.
+"""Which seeds fail?
 
     cd tests; python -m simulator 0 1000000
 

@@ -1,4 +1,4 @@
-"""The checks notice faults: each is given a world in which something went wrong."""
+"""Would the checks notice?  Each is given a world in which something went wrong."""
 
 from __future__ import annotations
 

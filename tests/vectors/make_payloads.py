@@ -1,4 +1,4 @@
-"""Payloads of given records, and what bodies mean, written as `payload-*.json`.
+"""Which payload do given records make, and what do given bodies mean?  Writes `payload-*.json`.
 
     python tests/vectors/make_payloads.py
 
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from batchudp_handler.core.errors import DecodeError
+from batchudp_handler.core.payload.budget import Budget
 from batchudp_handler.core.payload.codec import (
     BatchHeader,
     Codec,
@@ -28,6 +29,9 @@ from batchudp_handler.core.payload.codec import (
 )
 from batchudp_handler.core.payload.compression import DICTIONARY
 from batchudp_handler.core.payload.limits import DecodeLimits
+from batchudp_handler.core.payload.tagged import decode, encode
+from batchudp_handler.core.records.arrival import Arrival
+from batchudp_handler.core.records.kept import Typed, keep
 from batchudp_handler.core.records.rebuild import records
 from batchudp_handler.core.records.snapshot import Snapshot, snapshot
 
@@ -121,7 +125,16 @@ CASES: dict[str, list[Attributes]] = {
     "text beyond ASCII": [near(msg="Größe %s \U0001f600 \x1b[31m", args=["日本\n"])],
     "lone surrogate": [near(msg="name %s", args=["\udcff"], note="\ud83d")],
     "format that does not fit": [near(msg="%d items", args=["many"])],
-    "relayed": [near(hostname="device-9", hops=1, received=5.0)],
+    "relayed": [near(arrived={"hostname": "device-9", "hops": 1})],
+    "names of extras": [near(_private=1, **{"@version": "1", "a b/c:d": 2})],
+    "values with types": [
+        at(0, typed={"due": ["date", "2026-01-02"], "total": ["decimal", "12.50"]}),
+        at(5, typed={"point": ["tuple", 1, ["list", 2]], "colour": ["shown", 1, "RED", "<RED>"]}),
+        at(7, typed={"map": ["dict", 1, "int", "1", "text"]}, due="soon"),
+    ],
+    "a message that is a structure": [at(0, msg={"event": "paid", "total": 12.5})],
+    "arguments in a mapping": [at(0, msg="%(h)s %(s)d", args={"h": "192.0.2.1", "s": 200})],
+    "exception": [at(0, raises="bad"), at(3, exc_text="KeyError: 1")],
 }
 
 STATIC: Attributes = {"hostname": "web-1", "static_fields": {"service": "shop", "tier": [1, "a"]}}
@@ -138,7 +151,7 @@ FOREIGN: dict[str, Any] = {
         "port": 80,
     },
     "milliseconds": {"message": "x", "time": 1_700_000_000_250},
-    "reserved names": {"message": "x", "extra": {"args": 1, "received": 2, "_x": 3}},
+    "reserved names": {"message": "x", "extra": {"args": 1, "received": 2, "_x": 3, "": 4}},
 }
 
 UNEVEN = (
@@ -168,19 +181,45 @@ def snapshots(attributes: list[Attributes]) -> list[Snapshot]:
     taken = []
     for values in attributes:
         record = logging.LogRecord("", 0, "", 0, "", (), None)
-        record.__dict__.update({**values, "args": tuple(values["args"])})
+        record.__dict__.update(near_attributes(values))
         taken.append(snapshot(record, format_exception=str, relay=True) or ())
     return taken
+
+
+def near_attributes(said: Attributes) -> Attributes:
+    """The attributes of a record for those of a case, which JSON has types for."""
+    values = dict(said)
+    args = values.pop("args")
+    values["args"] = args if isinstance(args, dict) else tuple(args)
+    typed, text = values.pop("typed", {}), values.pop("raises", None)
+    values |= {name: decode(node, Budget(DecodeLimits()), 64) for name, node in typed.items()}
+    if "arrived" in values:
+        values["batchudp"] = Arrival(**values.pop("arrived"))
+    if text is not None:
+        values["exc_info"] = (ValueError, ValueError(text), None)
+    return values
+
+
+def shown_in_json(value: Any) -> Any:
+    """The value, or its form with tags where JSON has no type for it."""
+    return {"typed": encode(value)} if type(keep(value)) is Typed else value
+
+
+def attributes_of(record: logging.LogRecord) -> Attributes:
+    """The attributes of a record that arrived, in JSON."""
+    fields = {
+        name: shown_in_json(value)
+        for name, value in vars(record).items()
+        if value is not None and name != "batchudp"
+    }
+    args = record.args if isinstance(record.args, dict) else list(record.args or ())
+    return dict(sorted((fields | {"message": record.getMessage(), "args": args}).items()))
 
 
 def far(payload: bytes, codec: int = 0) -> Attributes:
     """What the far side makes of a body."""
     batch = decode_payload(codec, payload, DecodeLimits())
-    made = []
-    for record in records(batch, PROVENANCE):
-        fields = {name: value for name, value in vars(record).items() if value is not None}
-        fields.update(message=record.getMessage(), args=list(record.args or ()))
-        made.append(dict(sorted(fields.items())))
+    made = [attributes_of(record) for record in records(batch, PROVENANCE)]
     counted = {
         name: getattr(batch, name)
         for name in ("malformed", "templates_refused", "fields_refused", "truncated")

@@ -74,6 +74,7 @@ class Consumer:
             notifier=Notifier.from_environment(environ, os.getpid()),
             new_worker=None,
             logger_prefix=config.logger_prefix,
+            restore_exceptions=config.restore_exceptions,
             after_batch=self._after_batch,
             output_problem=lambda: outputs.problem,
         )

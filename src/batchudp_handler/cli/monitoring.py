@@ -54,6 +54,7 @@ class Monitoring:
         notifier: How the service manager is told.
         new_worker: Makes the worker that passes batches on; None: they go to local logging.
         logger_prefix: For local logging.
+        restore_exceptions: Whether records get an `exc_info`.
         after_batch: For local logging.
         output_problem: What keeps records from being written, in words; None: nothing.
     """
@@ -67,6 +68,7 @@ class Monitoring:
         notifier: Notifier,
         new_worker: WorkerFactory | None,
         logger_prefix: str,
+        restore_exceptions: bool,
         after_batch: Callable[[], None],
         output_problem: Callable[[], str | None] = lambda: None,
     ) -> None:
@@ -76,7 +78,9 @@ class Monitoring:
         self._place = server_place(control_socket, environ)
         self._notifier = notifier
         self._tap: Tap | None = None
-        self._new_worker = new_worker or self._local_worker(logger_prefix, after_batch)
+        self._new_worker = new_worker or self._local_worker(
+            logger_prefix, restore_exceptions, after_batch
+        )
         self._worker: Worker | None = None
         self._server: ControlServer | None = None
         self._metrics: MetricsServer | None = None
@@ -84,9 +88,13 @@ class Monitoring:
         self.guard = Guard()
         self._log = logging.getLogger(DIAGNOSTICS)
 
-    def _local_worker(self, prefix: str, after_batch: Callable[[], None]) -> WorkerFactory:
+    def _local_worker(
+        self, prefix: str, restore_exceptions: bool, after_batch: Callable[[], None]
+    ) -> WorkerFactory:
         self._tap = Tap()
-        reemitter = TappedReemitter(self._tap, prefix=prefix)
+        reemitter = TappedReemitter(
+            self._tap, prefix=prefix, restore_exceptions=restore_exceptions
+        )
         return partial(ReceiveWorker, reemitter=reemitter, after_batch=after_batch)
 
     def new_worker(self, **arguments: Any) -> Worker:

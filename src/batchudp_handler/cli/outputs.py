@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any, TextIO
 from batchudp_handler.console import DEFAULT_PATTERN, JSONFormatter, TextFormatter, wants_colour
 from batchudp_handler.core.errors import ConfigError, UnfinishedBatch
 from batchudp_handler.core.output.line_pattern import check_pattern
+from batchudp_handler.core.records.arrival import arrival_of
 from batchudp_handler.outputs.file import FileTarget
 from batchudp_handler.outputs.output import Counters, Output
 from batchudp_handler.outputs.stream import StreamTarget
@@ -231,7 +232,7 @@ class Outputs:
 
 def _came_over_the_network(record: logging.LogRecord) -> bool:
     """The output holds records of senders, none that a library logs in this process."""
-    return hasattr(record, "received")
+    return arrival_of(record) is not None
 
 
 def _use_logging_config(config: Mapping[str, Any]) -> None:

@@ -80,6 +80,7 @@ class Service:
             notifier=Notifier.from_environment(environ, os.getpid()),
             new_worker=new_worker(script),
             logger_prefix=config.logger_prefix,
+            restore_exceptions=config.restore_exceptions,
             after_batch=self._after_batch,
             output_problem=lambda: outputs.problem,
         )

@@ -21,6 +21,7 @@ from batchudp_handler.settings import (
     MANY,
     PATH,
     SWITCH,
+    TEXT,
     Config,
     choice,
     integer,
@@ -157,6 +158,9 @@ class HandlerConfig(Config):
     )
     static_fields: Mapping[str, object] = setting(
         {}, FIELDS, "fields that the receiver adds to every record"
+    )
+    hostname: str | None = setting(
+        None, optional(TEXT), "what this host is called at the receiver; None: its own name"
     )
     shutdown_timeout: float = setting(
         2.0,

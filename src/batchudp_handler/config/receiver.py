@@ -66,6 +66,9 @@ class ReceiverConfig(Config):
     logger_prefix: str = setting(
         "", TEXT, "prefix for the names of remote loggers, such as 'remote.'"
     )
+    restore_exceptions: bool = setting(
+        False, SWITCH, "give records with an exception an exc_info that tools can use"
+    )
     allow: tuple[str, ...] = setting(
         (),
         NETWORKS,

@@ -12,6 +12,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from batchudp_handler.core.records.arrival import Arrival, arrival_of
 from batchudp_handler.receiver.reemit import Outcome, Reemitter
 
 if TYPE_CHECKING:
@@ -50,9 +51,10 @@ class RecordFilter:
         return not wanted or name == wanted or name.startswith(wanted + ".")
 
     def _is_sender(self, record: logging.LogRecord) -> bool:
-        address = str(getattr(record, "remote_addr", ""))
+        arrival = arrival_of(record) or Arrival()
+        address = str(arrival.remote_addr or "")
         host = address.rpartition(":")[0].strip("[]")
-        return self.sender in (getattr(record, "hostname", None), address, host)
+        return self.sender in (arrival.hostname, address, host)
 
 
 class Tap:
@@ -100,8 +102,8 @@ class Tap:
 class TappedReemitter(Reemitter):
     """One that shows what it delivers to a tap."""
 
-    def __init__(self, tap: Tap, *, prefix: str = "") -> None:
-        super().__init__(prefix=prefix)
+    def __init__(self, tap: Tap, *, prefix: str = "", restore_exceptions: bool = False) -> None:
+        super().__init__(prefix=prefix, restore_exceptions=restore_exceptions)
         self._tap = tap
 
     def deliver(self, records: Iterable[logging.LogRecord], guard: Guard | None = None) -> Outcome:

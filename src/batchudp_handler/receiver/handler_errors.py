@@ -15,6 +15,7 @@ import time
 import weakref
 from typing import TYPE_CHECKING
 
+from batchudp_handler.core.records.arrival import arrival_of
 from batchudp_handler.receiver.guard import Seam, error_text, handler_text, to_stderr
 from batchudp_handler.receiver.reemit import DIAGNOSTICS
 
@@ -157,7 +158,7 @@ def _is_listener(value: object) -> bool:
 def _seam_of(record: logging.LogRecord) -> Seam | None:
     """Whose record it is: one that arrived, one of the receiver's own, or the program's."""
     attributes = getattr(record, "__dict__", {})
-    if "received" in attributes:
+    if arrival_of(record) is not None:
         return Seam.HANDLER
     return Seam.DIAGNOSTICS if attributes.get("name") == DIAGNOSTICS else None
 

@@ -78,6 +78,7 @@ class Reemitter:
         prefix: Put before each record's name, so that remote records can be told apart.
         manager: The hierarchy of loggers; by default that of `logging`.
         components: Parts of a name, beyond which the root logger gets the record.
+        restore_exceptions: Whether records get an `exc_info` made of what is said of exceptions.
     """
 
     def __init__(
@@ -86,7 +87,9 @@ class Reemitter:
         prefix: str = "",
         manager: logging.Manager | None = None,
         components: int = LOGGER_COMPONENTS,
+        restore_exceptions: bool = False,
     ) -> None:
+        self.restore_exceptions = restore_exceptions
         self._prefix = prefix
         self._components = components
         self._manager = logging.Logger.manager if manager is None else manager

@@ -91,6 +91,7 @@ class BatchUDPReceiver:
         receive_buffer: Size in bytes of the receive buffer to request from the kernel.
         queue_size: Largest size in bytes of the batches that wait for handlers.
         logger_prefix: Prefix for the names of remote loggers, such as 'remote.'.
+        restore_exceptions: Give records with an exception an exc_info that tools can use.
         allow: Networks that may send, such as '10.0.0.0/8'; if none is given, every network may.
         source_rate: Datagrams per second that one address may send; None: any number.
         key_file: Files with the accepted keys; without one, anyone may send.
@@ -123,6 +124,7 @@ class BatchUDPReceiver:
         port: int | str = 9999,
         *,
         logger_prefix: str = "",
+        restore_exceptions: bool = False,
         allow: Sequence[str] = (),
         source_rate: float | None = None,
         key_file: str | Sequence[str] = (),
@@ -145,8 +147,7 @@ class BatchUDPReceiver:
     ) -> None:
         given = {name: value for name, value in locals().items() if name in _SETTINGS}
         self._config = config = ReceiverConfig.from_mapping(given)
-        if keys is None:
-            keys = load_keys(config.key_file)
+        keys = load_keys(config.key_file) if keys is None else keys
         self.guard = Guard()
         self._clock = clock if clock is time.monotonic else self._guarded_clock(clock)
         self._handler_errors = HandlerErrors(self.guard)
@@ -209,7 +210,9 @@ class BatchUDPReceiver:
         config = self._config
         if new_worker is None:
             reemitter = Reemitter(
-                prefix=config.logger_prefix, components=self._limits.logger_components
+                prefix=config.logger_prefix,
+                components=self._limits.logger_components,
+                restore_exceptions=config.restore_exceptions,
             )
             new_worker = partial(ReceiveWorker, reemitter=reemitter, after_batch=after_batch)
         return new_worker(

@@ -220,7 +220,10 @@ class ReceiveWorker:
     def _hand_over(self, batch: Batch, event: BatchReceived) -> None:
         guard = self._guard
         made = records(
-            batch, _provenance(event), on_error=partial(guard.failed, Seam.RECORD_FACTORY)
+            batch,
+            _provenance(event),
+            restore_exceptions=self._reemitter.restore_exceptions,
+            on_error=partial(guard.failed, Seam.RECORD_FACTORY),
         )
         outcome = self._reemitter.deliver(made, guard)
         if self._after_batch is not None and not self._write_out(self._after_batch):

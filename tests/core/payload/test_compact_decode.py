@@ -251,14 +251,14 @@ def test_long_texts_are_cut() -> None:
     document = valid()
     document["values"][1][0] = ["m" * 60, "short"]
     document["values"][0][0] = ["a" * 60, "b"]
-    document["exc"] = [[3], ["e" * 60]]
+    document["exc"] = [[3], ["e" * 60 + "!"]]
     document["extra"]["user"][1][0] = "u" * 60
     document["sites"][0][0] = "n" * 60
     batch = read(document, limits)
     first, second, _, fourth = made(batch)
     assert second.getMessage() == "m" * 50 + "… [truncated 10 characters]"
     assert first.getMessage().startswith("a" * 50 + "… [")
-    assert (fourth.exc_text or "").startswith("e" * 50 + "… [")
+    assert fourth.exc_text == f"{'e' * 12}\n… [truncated 36 characters] …\n{'e' * 12}!"
     assert vars(first)["user"] == "u" * 40 + "… [truncated 20 characters]"
     assert first.name == "n" * 20 + "… [truncated 40 characters]"
     assert batch.truncated == 5

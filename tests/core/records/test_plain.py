@@ -9,12 +9,14 @@ import pytest
 
 from batchudp_handler.core.payload.compact import encode_compact
 from batchudp_handler.core.records.batch import BatchHeader
+from batchudp_handler.core.records.kept import Typed
 from batchudp_handler.core.records.record_names import ORIGIN_NAMES, SITE_NAMES
+from batchudp_handler.core.records.shown import SHOWN, base_value
 from batchudp_handler.core.records.snapshot import capture, completed
 from batchudp_handler.core.records.weight import Long
 from tests.odd import Odd, odd_objects
 
-EXACT = {str, int, float, bool, type(None)}
+EXACT = {str, int, float, bool, type(None), *SHOWN}
 FIELDS = [
     *(*SITE_NAMES, *ORIGIN_NAMES, "created", "msecs", "relativeCreated", "msg", "args"),
     *("exc_info", "exc_text", "stack_info", "an_extra", "hostname"),
@@ -23,7 +25,11 @@ FIELDS = [
 
 def types_in(value: Any) -> set[type]:
     """The exact types of all that a value is made of."""
-    if type(value) in {tuple, Long, list}:
+    if type(value) is Typed:
+        return types_in(value.value)
+    if type(value) in SHOWN:
+        return {type(value)} | types_in(base_value(value))
+    if type(value) in {tuple, Long, list, set, frozenset}:
         return set().union(*map(types_in, value))
     if type(value) is dict:
         return types_in([*value.keys(), *value.values()])

@@ -12,13 +12,19 @@ import pytest
 from batchudp_handler.core.payload.codec import BatchHeader, decode_payload, encode_compact
 from batchudp_handler.core.payload.limits import DecodeLimits
 from batchudp_handler.core.records import snapshot as places
-from batchudp_handler.core.records.rebuild import attribute_name, records
+from batchudp_handler.core.records.arrival import Arrival
+from batchudp_handler.core.records.kept import Typed
+from batchudp_handler.core.records.rebuild import records
 from batchudp_handler.core.records.snapshot import MAX_HOPS, capture, completed, render, snapshot
 
 if TYPE_CHECKING:
     from batchudp_handler.core.records.batch import Snapshot
 
-PROVENANCE = {"remote_addr": ("192.0.2.1", 5), "received": 7.25, "authenticated": True}
+PROVENANCE: dict[str, Any] = {
+    "remote_addr": ("192.0.2.1", 5),
+    "received": 7.25,
+    "authenticated": True,
+}
 
 
 def record(message: object = "hello", *args: object, **attributes: object) -> logging.LogRecord:
@@ -50,6 +56,10 @@ class Custom(logging.LogRecord):
         return f"custom {self.msg}"
 
 
+def plain(field: object) -> object:
+    return field.value if type(field) is Typed else field
+
+
 # Taking
 
 
@@ -71,7 +81,7 @@ def test_capturing_in_two_steps(near: logging.LogRecord) -> None:
     """What is captured and completed later is the snapshot that would be taken at once."""
     captured = capture(near, exception_text, False)
     assert captured is not None
-    assert completed([captured]) == [taken(near)]
+    assert list(map(plain, completed([captured])[0])) == list(map(plain, taken(near)))
 
 
 def test_what_changes_after_the_capture_does_not_count() -> None:
@@ -136,17 +146,17 @@ def test_levels_are_exact_numbers() -> None:
 
 
 def test_places_of_a_plain_record() -> None:
-    """Twenty-four values, site first, then origin, times, content."""
+    """Twenty-six values, site first, then origin, times, content."""
     near = record("hello")
     snap = taken(near)
-    assert len(snap) == 24
+    assert len(snap) == 26
     site = ("a.b", 20, "INFO", "/x/y.py", "y.py", "y", 3, "f", None, 0)
     assert snap[places.SITE] == site
     task = getattr(near, "taskName", None)
     who = (near.process, near.processName, near.thread, near.threadName, task, None, 0)
     assert snap[places.ORIGIN] == who
     times = (near.created, near.msecs, near.relativeCreated)
-    assert snap[places.CREATED :] == (*times, "hello", None, None, None)
+    assert snap[places.CREATED :] == (*times, "hello", *[None] * 5)
 
 
 @pytest.mark.parametrize("args", [("x",), (1, 2.5), (True, None), (float("nan"),), ("",), (0,)])
@@ -324,97 +334,88 @@ def test_relaying_ends() -> None:
     assert snapshot(far, format_exception=exception_text, relay=True) is None
 
 
-def test_hops_of_a_user_are_an_extra() -> None:
-    """A program may log its own `hops`; only a receiver's record is taken for shipped."""
-    far = ship(record("route", hops=3, remote_addr="10.0.0.1"))
+@pytest.mark.parametrize("value", [{"hops": 5}, object(), 5])
+def test_no_extra_is_taken_for_the_mark_of_a_receiver(value: object) -> None:
+    """Only what a receiver of this process puts there says that a record was shipped."""
+    far = ship(record("route", hops=3, received=1.0, remote_addr="10.0.0.1", batchudp=value))
     fields = vars(far)
-    assert (fields["hops_"], fields["remote_addr_"], fields["hops"]) == (3, "10.0.0.1", 1)
-
-
-# Making records
-
-
-def test_attributes_at_the_far_side() -> None:
-    """Everything of the near record, host name and hops, and the receiver's own knowledge."""
-    near = record("hello %s", "you", user={"id": 1})
-    far = ship(near)
-    fields = {**vars(near), "hostname": "near", "hops": 1, **PROVENANCE}
-    for name in ("created", "relativeCreated"):
-        assert vars(far).pop(name) == pytest.approx(fields.pop(name), abs=1e-3)
-    if not hasattr(near, "taskName"):
-        assert not hasattr(far, "taskName")
-    assert vars(far) == fields
-    assert type(far) is logging.LogRecord
-
-
-def test_own_host_name_of_the_record_wins() -> None:
-    """A filter that sets `hostname`, as many do, is respected."""
-    assert vars(ship(record(hostname="container-7")))["hostname"] == "container-7"
-
-
-def test_extra_cannot_replace_what_the_receiver_knows() -> None:
-    """An extra with a reserved name gets an underscore behind it."""
-    payload = encode_compact([taken(record())], BatchHeader("near", {}))
-    forged = (
-        b'"extra":{"remote_addr":[[0],["1.1.1.1"]],"msg":[[0],["%s"]],"authenticated":[[0],[9]],'
+    assert (fields["hops"], fields["received"], fields["remote_addr"]) == (3, 1.0, "10.0.0.1")
+    assert fields["batchudp"] == Arrival(
+        "near", **PROVENANCE, shadowed=frozenset({"hops", "received", "remote_addr"})
     )
-    forged += b'"getMessage":[[0],[1]],"exc_info":[[0],[1]],"_x":[[0],[1]],"a b":[[0],[1]]}'
-    batch = decode_payload(0, payload[:-1] + b"," + forged + b"}", DecodeLimits())
-    (far,) = records(batch, PROVENANCE)
-    assert vars(far)["remote_addr"] == ("192.0.2.1", 5)
-    assert vars(far)["remote_addr_"] == "1.1.1.1"
-    assert vars(far)["authenticated"] is True
-    assert (far.getMessage(), far.exc_info) == ("hello", None)
-    assert not {"_x", "a b"} & set(vars(far))
-    assert batch.fields_refused == 2
+    assert "batchudp_" in fields
+
+
+def test_extras_that_hide_what_the_receiver_knows_are_relayed() -> None:
+    """They are the user's at every station; what hides nothing is not taken for an extra."""
+    twice = ship(ship(record("route", hops=3, hostname="h")), relay=True)
+    assert (vars(twice)["hops"], vars(twice)["hostname"]) == (3, "h")
+    assert (vars(twice)["batchudp"].hops, vars(twice)["batchudp"].hostname) == (2, "near")
+    once = ship(record("route"))
+    assert taken(once, relay=True)[places.EXTRAS] is None
+
+
+# Shapes
 
 
 @pytest.mark.parametrize(
-    ("name", "attribute"),
+    ("message", "args"),
     [
-        ("user", "user"),
-        ("user.id-2", "user.id-2"),
-        ("größe", "größe"),
-        ("msg", "msg_"),
-        ("hops", "hops_"),
-        ("_private", None),
-        ("__class__", None),
-        ("1st", None),
-        ("", None),
-        ("a b", None),
-        ("x" * 64, "x" * 64),
-        ("x" * 65, None),
+        ({"event": "paid", "total": 1.5}, ()),
+        ({"event": "paid"}, None),
+        (["a", 1, None], ()),
+        ((1, (2, 3)), ()),
+        ({1, 2}, ()),
+        ({}, ()),
+        ("%(h)s %(s)d", ({"h": "1.2.3.4", "s": 200, "not": "shown"},)),
+        ("%s", ({"a": 1},)),
+        ("%(a)s", ({"a": [1, (2,)]},)),
+        ("100%% %(a)5.1f", ({"a": 1.25},)),
     ],
 )
-def test_names_that_may_become_attributes(name: str, attribute: str | None) -> None:
-    """Words of up to 64 characters; no underscore first; nothing that a record needs."""
-    assert attribute_name(name) == attribute
+def test_structures_arrive_as_what_they_were(message: object, args: Any) -> None:
+    """Message and mapping keep their shape, and the text is that of the near side."""
+    near = record(message, *(args or ()))
+    far = ship(near)
+    assert (far.msg, far.args or ()) == (near.msg, near.args or ())
+    assert type(far.msg) is type(near.msg)
+    assert far.getMessage() == near.getMessage()
 
 
-def test_part_of_a_batch() -> None:
-    """A worker can make the records of a batch in portions."""
-    snaps = [taken(record("%s", number, number=number)) for number in range(10)]
-    batch = decode_payload(0, encode_compact(snaps, BatchHeader("h", {})), DecodeLimits())
-    parts = [records(batch, PROVENANCE, start=at, stop=at + 4) for at in (0, 4, 8)]
-    assert [len(part) for part in parts] == [4, 4, 2]
-    far = [record for part in parts for record in part]
-    assert [(r.getMessage(), vars(r)["number"]) for r in far] == [(str(i), i) for i in range(10)]
+class Made(dict[str, str]):
+    """Gives what it does not hold, as the atoms of gunicorn do."""
+
+    def __getitem__(self, name: str) -> str:
+        return dict.get(self, name.lower(), "-")
 
 
-def test_record_factory_of_the_program_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`logging.setLogRecordFactory` decides the class and may add attributes."""
-
-    class Own(logging.LogRecord):
-        pass
-
-    monkeypatch.setattr(logging, "_logRecordFactory", Own)
-    far = ship(record("hello"))
-    assert type(far) is Own
-    assert far.getMessage() == "hello"
+def test_a_mapping_with_a_mind_of_its_own() -> None:
+    """What it gives for the names in the message is kept, and no header that is not shown."""
+    args = Made({"h": "1.2.3.4", "{cookie}i": "secret", "{host}i": "example"})
+    near = record("%(h)s %(x)s %({Host}i)s", args)
+    far = ship(near)
+    assert far.args == {"h": "1.2.3.4", "x": "-", "{Host}i": "example"}
+    assert far.getMessage() == near.getMessage() == "1.2.3.4 - example"
 
 
-def test_record_without_a_time_gets_the_time_of_receipt() -> None:
-    """A line from netcat has no time; it is printed with that of its arrival."""
-    batch = decode_payload(0, b'{"message":"hi"}', DecodeLimits())
-    (far,) = records(batch, PROVENANCE)
-    assert (far.created, far.msecs) == (7.25, 250.0)
+@pytest.mark.parametrize(
+    "near",
+    [
+        record("%(a)d", {"a": "no number"}),
+        record("%(a)*d", {"a": 1}),
+        record("%(missing)s", {"a": 1}),
+        record("x" * 2_000 + "%(a)s", {"a": 1}),
+        record({"a": "x" * 300_000}),
+        record([0] * 5_000),
+        record({"a": 1}, "and arguments"),
+        Custom("a", 1, "p", 1, {"a": 1}, (), None),
+        record(5),
+        record(record),
+    ],
+    ids=range(10),
+)
+def test_what_cannot_keep_its_shape_is_text(near: logging.LogRecord) -> None:
+    """It is rendered as ever."""
+    far = ship(near)
+    assert type(far.msg) is str
+    assert far.args == ()

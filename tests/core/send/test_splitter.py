@@ -12,7 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchudp_handler.core.payload.encoded import Encoded
-from batchudp_handler.core.records.snapshot import EXC_TEXT, EXTRAS, NAME, TEMPLATE, VALUES, render
+from batchudp_handler.core.records.snapshot import (
+    EXC_TEXT,
+    EXTRAS,
+    NAME,
+    SNAPSHOT_LENGTH,
+    TEMPLATE,
+    VALUES,
+    render,
+)
 from batchudp_handler.core.records.truncation import truncate
 from batchudp_handler.core.send.counters import SenderCounters
 from batchudp_handler.core.send.splitter import (
@@ -34,7 +42,7 @@ ROOM = 1_000
 
 def snapshot(text: object) -> Snapshot:
     """A snapshot of which only the text matters."""
-    fields: list[object] = [None] * 24
+    fields: list[object] = [None] * SNAPSHOT_LENGTH
     fields[NAME] = "name"
     fields[VALUES] = text
     return tuple(fields)
@@ -294,11 +302,11 @@ def test_truncation_cuts_each_text_and_keeps_the_rest() -> None:
     """Message, exception, stack and extras are cut; numbers and short texts stay."""
     fields: list[object] = list(snapshot(("x" * 50, 7)))
     fields[TEMPLATE] = "%s and %d"
-    fields[EXC_TEXT] = "é" * 30
+    fields[EXC_TEXT] = "é" * 29 + "!"
     fields[EXTRAS] = {"n": 1, "s": "y" * 30, "list": list(range(30)), "short": [1]}
     cut = truncate(tuple(fields), 20)
     assert render(cut) == "x" * 20 + "… [truncated 36 characters]"
-    assert cut[EXC_TEXT] == "é" * 20 + "… [truncated 10 characters]"
+    assert cut[EXC_TEXT] == "ééééé\n… [truncated 20 characters] …\néééé!"
     assert cut[NAME] == "name"
     assert cut[EXTRAS] == {
         "n": 1,

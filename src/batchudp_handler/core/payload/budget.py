@@ -82,6 +82,10 @@ class Price:
     FALLBACK_ARG: Final = 250
     STRING: Final = 200
     """Of the table."""
+    TYPED: Final = 4_000
+    """An array with a tag, which becomes a value of another type."""
+    ERROR: Final = 40_000
+    """An exception of which a class and an instance are made."""
     TRIAL: Final = 10_000
     """A template that is tried, and each of its characters."""
     TRIAL_CHARACTER: Final = 60

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from batchudp_handler.core.payload.budget import Price
 from batchudp_handler.core.records.portable import LAST_SECOND, MAX_INTEGER
 from batchudp_handler.core.records.rebuild import attribute_name
-from batchudp_handler.core.records.safe import cut
+from batchudp_handler.core.records.safe import cut, cut_middle
 from batchudp_handler.core.records.template import SCALARS
 
 if TYPE_CHECKING:
@@ -59,6 +59,14 @@ class Checks:
         if value.__class__ is not str:
             return None
         return value if self._texts_fit else self._cut(value, self.limits.text_characters)
+
+    def traceback(self, value: object) -> str | None:
+        """A text of which the end matters, cut in its middle if need be; None if it is no text."""
+        if value.__class__ is not str or self._texts_fit:
+            return value if value.__class__ is str else None
+        if len(value) > self.limits.text_characters:
+            self.truncated += 1
+        return cut_middle(value, self.limits.text_characters)
 
     def _cut(self, text: str, longest: int) -> str:
         if len(text) <= longest:
@@ -111,10 +119,24 @@ class Checks:
             return self._cut(value, self.limits.extra_characters)
         if not isinstance(value, (list, dict)):
             return value
-        if _weight(value, self.limits.extra_depth) <= self.limits.extra_characters:
+        if self.weight(value, self.limits.extra_depth) <= self.limits.extra_characters:
             return value
         self.fields_refused += 1
         return REFUSED
+
+    @classmethod
+    def weight(cls, value: object, depth: int) -> float:
+        """About the characters of a value; infinite if it is nested deeper than `depth`."""
+        if isinstance(value, str):
+            return len(value)
+        if not isinstance(value, (list, dict)):
+            return 8
+        if depth == 0:
+            return float("inf")
+        if isinstance(value, list):
+            return 2 + sum([cls.weight(item, depth - 1) for item in value])
+        items = value.items()
+        return 2 + sum([len(key) + 2 + cls.weight(item, depth - 1) for key, item in items])
 
     def extra_name(self, name: str) -> str | None:
         """The attribute that an extra becomes, or None."""
@@ -143,16 +165,3 @@ def _between(value: object, low: float, high: float) -> float | None:
     if (value.__class__ is float or value.__class__ is int) and low <= value <= high:
         return float(value)
     return None
-
-
-def _weight(value: JSON, depth: int) -> float:
-    """About the characters of a value; infinite if it is nested deeper than `depth`."""
-    if isinstance(value, str):
-        return len(value)
-    if not isinstance(value, (list, dict)):
-        return 8
-    if depth == 0:
-        return float("inf")
-    if isinstance(value, list):
-        return 2 + sum([_weight(item, depth - 1) for item in value])
-    return 2 + sum([len(key) + 2 + _weight(item, depth - 1) for key, item in value.items()])

@@ -18,7 +18,9 @@ from __future__ import annotations
 from operator import itemgetter, sub
 from typing import TYPE_CHECKING, Any
 
+from batchudp_handler.core.payload import tagged
 from batchudp_handler.core.payload.json_text import dumps, encode_with_escapes, has_long_number
+from batchudp_handler.core.records.kept import Typed
 from batchudp_handler.core.records.paths import filename_and_module
 from batchudp_handler.core.records.portable import (
     LAST_SECOND,
@@ -28,7 +30,15 @@ from batchudp_handler.core.records.portable import (
     portable_header,
     portable_snapshot,
 )
-from batchudp_handler.core.records.snapshot import CREATED, NARGS, ORIGIN, SITE, TEMPLATE, render
+from batchudp_handler.core.records.snapshot import (
+    CREATED,
+    ERROR,
+    NARGS,
+    ORIGIN,
+    SITE,
+    TEMPLATE,
+    render,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,7 +55,7 @@ are multiples of 2**-22 s, and the product has at most 53 bits."""
 
 _place = slice(SITE.start, ORIGIN.stop)
 _get_place = itemgetter(_place)
-_get_rest = itemgetter(*range(CREATED, CREATED + 7))
+_get_rest = itemgetter(*range(CREATED, ERROR + 1))
 
 
 def encode_compact(snapshots: Sequence[Snapshot], header: BatchHeader) -> bytes:
@@ -111,9 +121,7 @@ class _Columns:
     def __init__(self, snapshots: Sequence[Snapshot]) -> None:
         self._places = places = _Places()
         self._place = place = [places[key] for key in map(_get_place, snapshots)]
-        created, msecs, relative, values, extras, exc_text, stack_info = zip(
-            *map(_get_rest, snapshots), strict=True
-        )
+        created, msecs, relative, values, *others = zip(*map(_get_rest, snapshots), strict=True)
         if places.rendered and not places.rendered.isdisjoint(place):
             values = tuple(
                 [
@@ -125,8 +133,8 @@ class _Columns:
         self._micros = _micros(created, self._base)
         """Since `_base`, a whole second."""
         self._created, self._msecs, self._relative = created, msecs, relative
-        self._values, self._extras = values, extras
-        self._exc_text, self._stack_info = exc_text, stack_info
+        self._values = values
+        self._extras, self._exc_text, self._stack_info, self._shapes, self._errors = others
 
     def members(self) -> Iterator[tuple[str, str]]:
         """Yield the members of the payload that depend on the records, with their JSON text."""
@@ -137,7 +145,9 @@ class _Columns:
         sparse = {
             "exc": _sparse(self._exc_text, strings),
             "stack": _sparse(self._stack_info, strings),
-            "extra": _extra_columns(self._extras, strings),
+            **_extra_columns(self._extras, strings),
+            "shape": _tagged(self._shapes),
+            "error": _sparse(self._errors, strings),
         }
         if strings:
             yield "strings", dumps(list(strings))
@@ -250,8 +260,23 @@ def _sparse(values: Sequence[Any], strings: _Strings) -> str:
     return f"[{_integers(rows)},{_column([values[row] for row in rows], strings)}]"
 
 
-def _extra_columns(extras: Sequence[dict[str, Any] | None], strings: _Strings) -> str:
-    """A sparse column per name; the rows are null where every record has it."""
+def _tagged(values: Sequence[Any], rows: Sequence[int] | None = None) -> str:
+    """Return a sparse column of those values that have a type; nothing when none has one."""
+    typed = [
+        (row, tagged.encode(value.value))
+        for row, value in zip(range(len(values)) if rows is None else rows, values, strict=True)
+        if type(value) is Typed
+    ]
+    if not typed:
+        return ""
+    return f"[{_integers([row for row, _ in typed])},{dumps([value for _, value in typed])}]"
+
+
+def _extra_columns(extras: Sequence[dict[str, Any] | None], strings: _Strings) -> dict[str, str]:
+    """Return a sparse column per name, and another for those of its values that have a type.
+
+    The rows are null where every record has the extra.
+    """
     groups: dict[tuple[str, ...], list[int]] = {}
     for row, extra in enumerate(extras):
         if extra:
@@ -264,8 +289,11 @@ def _extra_columns(extras: Sequence[dict[str, Any] | None], strings: _Strings) -
             column[0].extend(rows)
             column[1].extend(of_rows)
     every = list(range(len(extras)))
-    members = []
+    members: dict[str, list[str]] = {"extra": [], "typed": []}
     for name, (rows, chosen) in columns.items():
+        if Typed in set(map(type, chosen)):
+            members["typed"].append(f"{dumps(name)}:{_tagged(chosen, rows)}")
+        plain = [value.json if type(value) is Typed else value for value in chosen]
         indexes = "null" if rows == every else _integers(rows)
-        members.append(f"{dumps(name)}:[{indexes},{_column(chosen, strings)}]")
-    return f"{{{','.join(members)}}}" if members else ""
+        members["extra"].append(f"{dumps(name)}:[{indexes},{_column(plain, strings)}]")
+    return {name: f"{{{','.join(texts)}}}" for name, texts in members.items() if texts}

@@ -26,6 +26,7 @@ from batchudp_handler.core.payload.budget import (
     printed_value,
 )
 from batchudp_handler.core.payload.checks import REFUSED
+from batchudp_handler.core.payload.typed_columns import Rows, TypedReader
 from batchudp_handler.core.records.batch import Batch
 from batchudp_handler.core.records.paths import filename_and_module
 from batchudp_handler.core.records.portable import LAST_SECOND, MICRO
@@ -87,6 +88,11 @@ class _Reader:
         self._charge_shared(hostname, static_fields)
         contents = self._contents(site, templates)
         created, msecs, relative = self._times()
+        exc_text, stack_info = self._texts("exc"), self._texts("stack")
+        extras = self._extras()
+        typed = TypedReader(self._checks)
+        self._shape(contents, typed)
+        self._type(extras, typed)
         return Batch(
             hostname=hostname,
             static_fields=static_fields,
@@ -98,9 +104,10 @@ class _Reader:
             created=created,
             msecs=msecs,
             relative=relative,
-            extras=self._extras(),
-            exc_text=self._texts("exc"),
-            stack_info=self._texts("stack"),
+            extras=extras,
+            exc_text=exc_text,
+            stack_info=stack_info,
+            errors=typed.errors(self._rows_and_values("error")),
             malformed=contents.count(None),
             templates_refused=self._templates_refused,
             fields_refused=self._checks.fields_refused,
@@ -366,9 +373,32 @@ class _Reader:
         if member not in self._document:
             return _NOTHING
         rows, values = self._sparse(self._document[member])
-        texts = [self._checks.text(value) for value in values]
+        texts = [self._checks.traceback(value) for value in values]
         self._checks.fields_refused += texts.count(None)
         return rows, texts
+
+    # What adds types to the records; payloads of old senders have none of it
+
+    def _rows_and_values(self, member: str) -> Rows:
+        if member not in self._document:
+            return (), ()
+        rows, values = self._sparse(self._document[member])
+        return self._all(rows), values
+
+    def _shape(self, contents: list[Content | None], typed: TypedReader) -> None:
+        for row, node in zip(*self._rows_and_values("shape"), strict=True):
+            contents[row] = typed.shape(contents[row], node)
+
+    def _type(self, extras: dict[str, Column], typed: TypedReader) -> None:
+        columns = self._document.get("typed", {})
+        if not isinstance(columns, dict):
+            _refuse("typed")
+        for key, pair in columns.items():
+            self._budget.work(Price.COLUMN)
+            rows, values = self._sparse(pair)
+            name = self._checks.extra_name(key)
+            if name in extras:
+                extras[name] = typed.extra(extras[name], (self._all(rows), values))
 
     def _extras(self) -> dict[str, Column]:
         extra = self._document.get("extra", {})

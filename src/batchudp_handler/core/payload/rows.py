@@ -16,6 +16,7 @@ from batchudp_handler.core.errors import DecodeError, Reason
 from batchudp_handler.core.payload.budget import PRINTED_RECORD, Price
 from batchudp_handler.core.payload.json_text import dumps, encode_with_escapes, has_long_number
 from batchudp_handler.core.records.batch import Batch
+from batchudp_handler.core.records.kept import Typed
 from batchudp_handler.core.records.paths import filename_and_module
 from batchudp_handler.core.records.portable import (
     LAST_SECOND,
@@ -94,7 +95,7 @@ def _is_portable(snapshot: Snapshot) -> bool:
 def _entry(snapshot: Snapshot, header: BatchHeader) -> dict[str, Any]:
     name, levelno, levelname, pathname, filename, module, lineno, function = snapshot[:TEMPLATE]
     process, process_name, thread, thread_name, task_name, hostname, hops = snapshot[ORIGIN]
-    created, msecs, relative, _, extras, exc_text, stack_info = snapshot[CREATED:]
+    created, msecs, relative, _, extras, exc_text, stack_info, _, _ = snapshot[CREATED:]
     entry = {
         "created": created,
         "levelname": levelname,
@@ -117,6 +118,9 @@ def _entry(snapshot: Snapshot, header: BatchHeader) -> dict[str, Any]:
     }
     if extras or header.static_fields:
         entry["extra"] = {**header.static_fields, **(extras or {})}
+        for name, value in entry["extra"].items():
+            if type(value) is Typed:
+                entry["extra"][name] = value.json
     optional = (("exc_text", exc_text), ("stack_info", stack_info), ("hops", hops))
     entry.update([(key, value) for key, value in optional if value])
     return entry
@@ -249,7 +253,7 @@ class _Reader:
             self._checks.fields_refused += 1
         fields = self._checks.object(unknown) if unknown else {}
         for key in ("exc_text", "stack_info"):
-            if entry.get(key) and (text := self._checks.text(entry[key])) is not None:
+            if entry.get(key) and (text := self._checks.traceback(entry[key])) is not None:
                 fields[key] = text
         return fields
 

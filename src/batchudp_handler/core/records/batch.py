@@ -1,4 +1,4 @@
-"""What is a batch, on its way in and out of a payload?
+"""The batch, on its way in and out of a payload.
 
 `BatchHeader` is what the sender says once per datagram. `Batch` is a decoded payload: tables of
 call sites and origins, and one column per thing that differs from record to record. No object per
@@ -23,7 +23,7 @@ Snapshot: TypeAlias = "tuple[Any, ...]"
 Captured: TypeAlias = "tuple[Any, ...]"
 """A snapshot, or the values of a plain record, of which `snapshot.completed` makes one."""
 
-Content: TypeAlias = "tuple[str, tuple[Any, ...]]"
+Content: TypeAlias = "tuple[Any, Any]"
 """A record's `msg` and `args`."""
 
 Column: TypeAlias = "tuple[Sequence[int] | None, Sequence[Any]]"
@@ -61,6 +61,8 @@ class Batch:
     """By the name of the attribute it becomes, checked."""
     exc_text: Column
     stack_info: Column
+    errors: Column = ((), ())
+    """Descriptions of exceptions, as they came."""
     malformed: int = 0
     """Records refused one by one; they may or may not have a row."""
     templates_refused: int = 0

@@ -10,31 +10,34 @@ that sends runs no code of the user and is never the last to hold one of its obj
 from __future__ import annotations
 
 import logging
+import re
+from functools import partial
 from math import isfinite
 from operator import index
 from typing import TYPE_CHECKING, Any
 
+from batchudp_handler.core.records.arrival import ARRIVAL, CONVENIENT, Arrival
+from batchudp_handler.core.records.kept import Typed, json_safe, keep, keep_whole
 from batchudp_handler.core.records.record_names import (
-    ADDED,
     FORMATTED,
     RESERVED,
     STANDARD,
     STANDARD_LENGTH,
 )
-from batchudp_handler.core.records.safe import attempted, cut, guarded, json_safe
+from batchudp_handler.core.records.safe import attempted, contained, cut, cut_middle, guarded
 from batchudp_handler.core.records.template import SCALARS, fallback_text
 from batchudp_handler.core.records.weight import LIGHT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from batchudp_handler.core.records.batch import JSON
 
 __all__ = [
     "additions",
     "complete",
     "exception_text",
     "format_exception",
+    "message_shape",
     "message_text",
     "optional_text",
     "plain_place",
@@ -42,7 +45,9 @@ __all__ = [
 
 TEXT_CHARACTERS = 256 * 1024
 MAX_EXTRAS = 64
+MAX_TEMPLATE = 1_024
 
+_MAPPING_KEY = re.compile(r"%\(([^()]*)\)")
 _NAME = frozenset((str,))
 """The exact type of a name; a set, which asks for many at once."""
 _LEVELNO = 1
@@ -106,6 +111,36 @@ def message_text(record: logging.LogRecord) -> str:
     return cut(guarded(_get_message, record), TEXT_CHARACTERS)
 
 
+def message_shape(message: Any, args: Any) -> Typed | None:
+    """Message and arguments as they are, where they are a plain structure; else None.
+
+    A structure without arguments is a message by itself; a mapping may be the arguments of a
+    format string. What had to be cut has no shape.
+    """
+    if issubclass(type(args), dict):
+        if type(message) is not str or len(message) > MAX_TEMPLATE or not dict.__len__(args):
+            return None
+        return keep_whole((message, contained(partial(_named, message), args)), TEXT_CHARACTERS)
+    if args is not None and (type(args) is not tuple or args):
+        return None
+    is_structure = issubclass(type(message), (dict, list, tuple, set, frozenset))
+    return keep_whole((message, ()), TEXT_CHARACTERS) if is_structure else None
+
+
+def _named(message: str, args: Any) -> dict[Any, Any]:
+    """A dict with the items of `args`, and with what it gives for the names in the message.
+
+    The class of the mapping may make up values, as gunicorn's does. Of its names in braces, which
+    hold headers and variables of the environment, only those travel that the message shows.
+    """
+    if type(args) is dict:
+        return args
+    names = dict.fromkeys(_MAPPING_KEY.findall(message))
+    given = {name: args[name] for name in names}
+    items = dict.items(args)
+    return {key: item for key, item in items if str(key)[:1] != "{"} | given
+
+
 def _get_message(record: logging.LogRecord) -> str:
     try:
         text = record.getMessage()
@@ -123,12 +158,13 @@ def exception_text(
     the standard library does.
     """
     if issubclass(type(exc_text), str) and str.__len__(exc_text):
-        return cut(str.__str__(exc_text), TEXT_CHARACTERS)
+        return cut_middle(str.__str__(exc_text), TEXT_CHARACTERS)
     if not _is_set(exc_info):
         return optional_text(exc_text)
     text = attempted(format_as_asked, exc_info)
     return (
-        cut(guarded(format_exception, exc_info) if text is None else text, TEXT_CHARACTERS) or None
+        cut_middle(guarded(format_exception, exc_info) if text is None else text, TEXT_CHARACTERS)
+        or None
     )
 
 
@@ -150,7 +186,7 @@ def _text(value: object) -> str:
     return cut(value if type(value) is str else guarded(str, value), TEXT_CHARACTERS)
 
 
-def additions(attributes: Any) -> tuple[dict[str, JSON] | None, str | None, int, bool]:
+def additions(attributes: Any) -> tuple[dict[str, Any] | None, str | None, int, bool]:
     """Extras, and the host name and hops of a record that came over the network.
 
     Args:
@@ -166,7 +202,7 @@ def additions(attributes: Any) -> tuple[dict[str, JSON] | None, str | None, int,
     if not _NAME.issuperset(map(type, names)) or not RESERVED.isdisjoint(names):
         return _odd_additions(complete(attributes))
     if not SCALARS.issuperset(map(type, values)):
-        values = [json_safe(value) for value in values]
+        values = [keep(value) for value in values]
         return dict(zip(names, values, strict=True)), None, 0, True
     is_long = max(map(len, names), default=0) > LIGHT
     for value in values:
@@ -177,17 +213,19 @@ def additions(attributes: Any) -> tuple[dict[str, JSON] | None, str | None, int,
 
 def _odd_additions(
     attributes: dict[str, Any],
-) -> tuple[dict[str, JSON] | None, str | None, int, bool]:
+) -> tuple[dict[str, Any] | None, str | None, int, bool]:
     """The same for attributes that are not all extras, or are too many."""
-    shipped = attributes.get("hops") if "received" in attributes else None
-    hops = shipped if type(shipped) is int else 0
-    hidden = STANDARD | (ADDED if hops else FORMATTED) | {"hostname"}
+    arrival = attributes.get(ARRIVAL)
+    hidden = STANDARD | FORMATTED
+    hostname, hops = None, 0
+    if type(arrival) is Arrival:
+        hidden |= {ARRIVAL, *CONVENIENT} - arrival.shadowed
+        hostname, hops = arrival.hostname, arrival.hops
     names = [name for name in attributes if name not in hidden]
     omitted = len(names) - MAX_EXTRAS
     if omitted > 0:
         del names[MAX_EXTRAS - 1 :]
-    extras = {name: json_safe(attributes[name]) for name in names}
+    extras = {name: keep(attributes[name]) for name in names}
     if omitted > 0:
         extras["omitted_extras"] = omitted + 1
-    hostname = attributes.get("hostname")
-    return extras or None, None if hostname is None else _text(hostname), hops, True
+    return extras or None, hostname, hops, True

@@ -13,7 +13,8 @@ from types import NoneType
 from typing import Any
 
 from batchudp_handler.core.records.batch import BatchHeader
-from batchudp_handler.core.records.safe import guarded, is_portable_number, json_safe
+from batchudp_handler.core.records.kept import Typed, json_safe, keep
+from batchudp_handler.core.records.safe import guarded, is_portable_number
 from batchudp_handler.core.records.snapshot import (
     CREATED,
     EXTRAS,
@@ -110,11 +111,15 @@ def portable_snapshot(snapshot: Snapshot) -> Snapshot:
         fields[TEMPLATE], fields[NARGS], fields[VALUES] = None, 0, render(snapshot)
     if snapshot[EXTRAS]:
         fields[EXTRAS] = {
-            key if type(key) is str else guarded(str, key): json_safe(value)
+            key if type(key) is str else guarded(str, key): _portable(value)
             for key, value in snapshot[EXTRAS].items()
         }
     fields[CREATED:VALUES] = _times(*snapshot[CREATED:VALUES])
     return tuple(fields)
+
+
+def _portable(value: Any) -> Any:
+    return value if type(value) is Typed else keep(value)
 
 
 def portable_header(header: BatchHeader) -> BatchHeader:

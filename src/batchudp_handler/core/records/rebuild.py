@@ -7,9 +7,10 @@ are prepared once, copied per record, and completed.
 from __future__ import annotations
 
 import logging
-import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from batchudp_handler.core.records.arrival import ARRIVAL, CONVENIENT, Arrival
 from batchudp_handler.core.records.record_names import (
     HAS_TASK,
     ORIGIN_NAMES,
@@ -18,15 +19,17 @@ from batchudp_handler.core.records.record_names import (
     STANDARD_ROW,
     plain_record,
 )
+from batchudp_handler.core.records.remote_error import restore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from batchudp_handler.core.records.batch import Batch
+    from batchudp_handler.core.records.batch import Batch, Column
 
 __all__ = ["attribute_name", "records"]
 
-_ATTRIBUTE_NAME = re.compile(r"[^\W\d_][\w.-]{0,63}")
+MAX_EXTRA_NAME = 128
+_CONVENIENT = frozenset(CONVENIENT)
 
 
 def records(
@@ -35,28 +38,34 @@ def records(
     *,
     start: int = 0,
     stop: int | None = None,
+    restore_exceptions: bool = False,
     on_error: Callable[[BaseException], None] | None = None,
 ) -> list[logging.LogRecord]:
     """Make the `LogRecord`s of a batch, in its order, without the refused ones.
 
     Args:
         batch: A decoded payload.
-        provenance: Attributes that say where the batch came from (`remote_addr`, `received`,
-            `authenticated`); nothing from the wire overwrites them. `received`, a time, stands in
-            for `created` where the sender gave none.
+        provenance: Fields of `Arrival` that say where the batch came from (`remote_addr`,
+            `received`, `authenticated`). `received`, a time, stands in for `created` where the
+            sender gave none.
         start: The first row wanted.
         stop: The row after the last one wanted.
+        restore_exceptions: Make an `exc_info` of each exception that is described.
         on_error: Told what the record factory of the program raises; None: nobody is.
 
     Returns:
         Records of the class that `logging.setLogRecordFactory` asks for; plain ones where the
         factory raises or returns something that holds no attributes.
     """
-    rows = _attribute_rows(batch, provenance, range(len(batch.contents))[start:stop])
+    span = range(len(batch.contents))[start:stop]
+    rows = _attribute_rows(batch, provenance, span)
+    if restore_exceptions:
+        _restore_exceptions(rows, span, batch.errors)
+    made = [row for row in rows if row is not None]
     factory = logging.getLogRecordFactory()
     if factory is logging.LogRecord:
-        return [plain_record(row) for row in rows]
-    return [_record_by(factory, row, on_error) for row in rows]
+        return [plain_record(row) for row in made]
+    return [_record_by(factory, row, on_error) for row in made]
 
 
 def _record_by(
@@ -77,8 +86,8 @@ def _record_by(
 
 def _attribute_rows(
     batch: Batch, provenance: Mapping[str, object], span: range
-) -> list[dict[str, Any]]:
-    """The attributes of each record in `span`."""
+) -> list[dict[str, Any] | None]:
+    """Return the attributes of each record in `span`; None for a refused one."""
     part = slice(span.start, span.stop)
     received = provenance.get("received")
     arrival = received if isinstance(received, (int, float)) else 0.0
@@ -105,7 +114,8 @@ def _attribute_rows(
             row["created"], row["msecs"] = arrival, float(int(arrival % 1 * 1000))
         rows.append(row)
     _fill(rows, span, {**batch.extras, "exc_text": batch.exc_text, "stack_info": batch.stack_info})
-    return [row for row in rows if row is not None]
+    _shadow(rows, _CONVENIENT.intersection(batch.extras))
+    return rows
 
 
 class _Shared(dict[object, "dict[str, Any]"]):
@@ -119,35 +129,60 @@ class _Shared(dict[object, "dict[str, Any]"]):
         site, origin = place if type(place) is tuple else (place, 0)
         batch = self._batch
         *who, hostname, hops = batch.origins[origin]
-        row = {**STANDARD_ROW, **batch.static_fields}
+        row = STANDARD_ROW.copy()
         row.update(zip(SITE_NAMES, batch.sites[site], strict=True))
         row.update(zip(ORIGIN_NAMES, who, strict=True))
         if not HAS_TASK and row["taskName"] is None:
             del row["taskName"]
-        row["hostname"] = hostname or batch.hostname
-        row["hops"] = hops + 1
-        row.update(self._provenance)
+        known = {"hostname": hostname or batch.hostname, "hops": hops + 1, **self._provenance}
+        row.update(known)
+        row.update(batch.static_fields)
+        row[ARRIVAL] = Arrival(**known, shadowed=_CONVENIENT.intersection(batch.static_fields))
         self[place] = row
         return row
 
 
 def _fill(rows: Sequence[dict[str, Any] | None], span: range, columns: Mapping[str, Any]) -> None:
     """Put sparse columns into the rows of `span`."""
-    for name, (indexes, values) in columns.items():
-        if indexes is None:
-            for row, value in zip(rows, values[span.start : span.stop], strict=True):
-                if row is not None:
-                    row[name] = value
-            continue
-        for index, value in zip(indexes, values, strict=True):
-            if index in span:
-                row = rows[index - span.start]
-                if row is not None:
-                    row[name] = value
+    for name, column in columns.items():
+        for row, value in _cells(rows, span, column):
+            row[name] = value
+
+
+def _cells(
+    rows: Sequence[dict[str, Any] | None], span: range, column: Column
+) -> Iterator[tuple[dict[str, Any], Any]]:
+    """Give each value of a column with the row that it belongs to."""
+    indexes, values = column
+    if indexes is None:
+        indexes, values = span, values[span.start : span.stop]
+    for index, value in zip(indexes, values, strict=True):
+        if index in span and (row := rows[index - span.start]) is not None:
+            yield row, value
+
+
+def _shadow(rows: Sequence[dict[str, Any] | None], names: frozenset[str]) -> None:
+    """Say which of the receiver's own values an extra of the same name hides."""
+    if not names:
+        return
+    for row in rows:
+        if row is not None:
+            arrival = row[ARRIVAL]
+            hidden = {name for name in names if row.get(name) is not getattr(arrival, name)}
+            row[ARRIVAL] = replace(arrival, shadowed=arrival.shadowed | hidden)
+
+
+def _restore_exceptions(
+    rows: Sequence[dict[str, Any] | None], span: range, errors: Column
+) -> None:
+    for row, description in _cells(rows, span, errors):
+        row["exc_info"] = restore(description, row["exc_text"])
 
 
 def attribute_name(name: str) -> str | None:
-    """The attribute that an extra of this name becomes, or None if it may not become one."""
-    if name in RESERVED:
-        return name + "_"
-    return name if _ATTRIBUTE_NAME.fullmatch(name) else None
+    """Return the attribute that an extra of this name becomes; None if it may not become one."""
+    if name in RESERVED or (name[:2] == "__" == name[-2:]):
+        return (
+            name + "_"
+        )  # a name with two underscores on both sides would change how it is copied
+    return name if 0 < len(name) <= MAX_EXTRA_NAME and name.isprintable() else None

@@ -6,8 +6,9 @@ import logging
 from operator import itemgetter
 from typing import Any, Final
 
+from batchudp_handler.core.records.arrival import ARRIVAL
+
 __all__ = [
-    "ADDED",
     "FORMATTED",
     "HAS_TASK",
     "ORIGIN_NAMES",
@@ -49,10 +50,7 @@ STANDARD_ROW: dict[str, object] = dict.fromkeys([*vars(_EXAMPLE), "taskName"])
 
 FORMATTED = frozenset(("message", "asctime"))
 """What formatters add."""
-ADDED = FORMATTED | {"remote_addr", "received", "authenticated", "hops"}
-"""What our own receiver adds as well; none of them is an extra of the user."""
-
-RESERVED = STANDARD | ADDED | {"hostname", "getMessage"}
+RESERVED = STANDARD | FORMATTED | {"getMessage", ARRIVAL}
 """What an extra from the network may not be called: it gets an underscore behind its name."""
 
 get_place = itemgetter(*SITE_NAMES, *ORIGIN_NAMES, "created", "msecs", "relativeCreated")

@@ -15,10 +15,12 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from batchudp_handler.core.records.batch import Snapshot
+from batchudp_handler.core.records.exceptions import describe
 from batchudp_handler.core.records.plain import (
     additions,
     complete,
     exception_text,
+    message_shape,
     message_text,
     optional_text,
     plain_place,
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from batchudp_handler.core.records.batch import Captured
+    from batchudp_handler.core.records.kept import Typed
 
 __all__ = [
     "LEVELNO",
@@ -45,6 +48,7 @@ __all__ = [
     "ORIGIN",
     "PLAIN_LENGTH",
     "SITE",
+    "SNAPSHOT_LENGTH",
     "Snapshot",
     "capture",
     "completed",
@@ -56,11 +60,12 @@ __all__ = [
 # seven who ran it ("origin"); both repeat from record to record, the rest does not.
 NAME, LEVELNO, LEVELNAME, PATHNAME, FILENAME, MODULE, LINENO, FUNCNAME, TEMPLATE, NARGS = range(10)
 PROCESS, PROCESSNAME, THREAD, THREADNAME, TASKNAME, HOSTNAME, HOPS = range(10, 17)
-CREATED, MSECS, RELATIVE, VALUES, EXTRAS, EXC_TEXT, STACK_INFO = range(17, 24)
+CREATED, MSECS, RELATIVE, VALUES, EXTRAS, EXC_TEXT, STACK_INFO, SHAPE, ERROR = range(17, 26)
 SITE: Final = slice(NAME, PROCESS)
 ORIGIN: Final = slice(PROCESS, CREATED)
 PLAIN_LENGTH: Final = 18
-"""Of what is captured of a plain record, which has no long text; a snapshot has 24 values."""
+"""Of what is captured of a plain record, which has no long text."""
+SNAPSHOT_LENGTH: Final = 26
 
 MAX_HOPS = 4
 """How often a record may be shipped before it is taken for one that runs in a circle."""
@@ -150,7 +155,7 @@ def completed(taken: Iterable[Captured]) -> list[Snapshot]:
             template, count,
             process, process_name, thread, thread_name, task_name, None, 0,
             created, msecs, relative,
-            values, None, None, None,
+            values, None, None, None, None, None,
         ))  # fmt: skip
     return snapshots
 
@@ -189,7 +194,7 @@ def _snapshot(
         name, levelno, levelname, pathname, filename, module, lineno, function,
         process, process_name, thread, thread_name, task, created, msecs, relative,
     ) = place  # fmt: skip
-    extras = hostname = None
+    extras = hostname = error = None
     hops, is_long = 0, False
     has_own_message = type(record).getMessage is not _plain_get_message
     if type(attributes) is not dict or len(attributes) != STANDARD_LENGTH:
@@ -200,30 +205,35 @@ def _snapshot(
         if not HAS_TASK:
             task = optional_text(attributes.get("taskName"))
 
-    values: str | tuple[Any, ...]
-    template, count = None, 0
-    if has_own_message or type(message) is not str:
-        values = message_text(record)
-    elif args is None or (type(args) is tuple and not args):
-        values = message
-    elif type(args) is tuple and SCALARS.issuperset(map(type, args)):
-        template, count, values = message, len(args), args
-    else:
-        values = message_text(record)
-
+    template, count, values, shape = _content(record, message, args, has_own_message)
     if exc_info is not None or exc_text is not None:
         exc_text = exception_text(exc_info, exc_text, format_exception)
+        error = describe(exc_info)
     if stack_info is not None:
         stack_info = optional_text(stack_info)
     taken = (
         name, levelno, levelname, pathname, filename, module, lineno, function, template, count,
         process, process_name, thread, thread_name, task, hostname, hops,
         created, msecs, relative,
-        values, extras, exc_text, stack_info,
+        values, extras, exc_text, stack_info, shape, error,
     )  # fmt: skip
-    if is_long or exc_text is not None or stack_info is not None or _is_long(values):
+    if is_long or exc_text is not None or stack_info is not None or shape or _is_long(values):
         return Long(taken)
     return taken
+
+
+def _content(
+    record: Any, message: Any, args: Any, has_own_message: bool
+) -> tuple[str | None, int, str | tuple[Any, ...], Typed | None]:
+    """Return template, number of arguments, arguments or text, and the shape of a record."""
+    if has_own_message:
+        return None, 0, message_text(record), None
+    if type(message) is str:
+        if args is None or (type(args) is tuple and not args):
+            return None, 0, message, None
+        if type(args) is tuple and SCALARS.issuperset(map(type, args)):
+            return message, len(args), args, None
+    return None, 0, message_text(record), message_shape(message, args)
 
 
 def _is_long(values: str | tuple[Any, ...]) -> bool:

@@ -20,10 +20,22 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from types import NoneType
+from typing import Any
 
-__all__ = ["MAX_PADDING", "SCALARS", "fallback_text", "is_portable", "is_trusted", "padding"]
+__all__ = [
+    "MAX_PADDING",
+    "SCALARS",
+    "fallback_text",
+    "is_portable",
+    "is_shaped",
+    "is_trusted",
+    "padding",
+]
 
 MAX_PADDING = 1_024
+MAX_SHAPED = 1_024
+"""Characters of a template whose arguments are a mapping."""
+LARGEST_NUMBER = 1_024
 
 SCALARS = frozenset((str, int, float, bool, NoneType))
 """The exact types of arguments that travel beside their template."""
@@ -32,6 +44,7 @@ _SAMPLES: dict[type, object] = {str: "x", int: 1, float: 1.5, bool: True, NoneTy
 
 # one conversion as str.__mod__ reads it, up to its type; a mapping key ends the match early
 _CONVERSION = re.compile(r"%(?:%|([^a-zA-Z%]*)[hlL]?(.))", re.DOTALL)
+_MAPPING_KEY = re.compile(r"%\(([^()]*)\)")
 _NUMBER = re.compile(r"[0-9]+")
 
 
@@ -67,6 +80,34 @@ def is_trusted(template: str, types: tuple[type, ...]) -> bool:
     except (TypeError, ValueError, OverflowError):
         return False
     return True
+
+
+def is_shaped(content: tuple[Any, Any], text: str) -> bool:
+    """Whether a message and its arguments print exactly `text`, as they will in every handler.
+
+    Args:
+        content: A structure and `()`, or a template and a mapping; of kept values.
+        text: What they are said to print, which bounds what is tried.
+    """
+    message, args = content
+    if args == ():
+        return type(message) is not str and str(message) == text
+    if type(message) is not str or type(args) is not dict or not args:
+        return False
+    room = padding(_MAPPING_KEY.sub("%", message))
+    if room is None or not _is_small(message, args, 2 * (room + len(text)) + LARGEST_NUMBER):
+        return False
+    try:
+        return message % args == text
+    except Exception:  # noqa: BLE001  # it does not fit; the text stands for it
+        return False
+
+
+def _is_small(message: str, args: dict[Any, Any], most: int) -> bool:
+    """Whether the texts that the message asks for have at most so many characters together."""
+    names = _MAPPING_KEY.findall(message)
+    texts = [value for name in names if type(value := args.get(name)) is str]
+    return len(message) <= MAX_SHAPED and sum(map(len, texts)) <= most
 
 
 def fallback_text(template: str, args: object) -> str:

@@ -14,12 +14,15 @@ from itertools import chain
 from json import dumps
 from typing import TYPE_CHECKING, Any
 
+from batchudp_handler.core.records.kept import Typed
 from batchudp_handler.core.records.plain import TEXT_CHARACTERS
-from batchudp_handler.core.records.safe import EXTRA_CHARACTERS, LONGEST_MARKER, cut
+from batchudp_handler.core.records.safe import EXTRA_CHARACTERS, LONGEST_MARKER, cut, cut_middle
 from batchudp_handler.core.records.snapshot import (
+    ERROR,
     EXC_TEXT,
     EXTRAS,
     NARGS,
+    SHAPE,
     STACK_INFO,
     TEMPLATE,
     VALUES,
@@ -36,6 +39,8 @@ __all__ = ["cut_records", "shortened", "truncate"]
 
 SMALLEST_CUT = 2_000
 """Bytes of a payload below which no value was cut: a list loses items beyond a thousand."""
+CUT_CHARACTERS = TEXT_CHARACTERS - LONGEST_MARKER
+"""The least that is left of a text which was cut."""
 _MARKER = re.compile(r"\[truncated [0-9]{1,12} characters\]|\[[0-9]{1,12} more items\]\Z")
 
 
@@ -43,7 +48,7 @@ def cut_records(snapshots: Sequence[Snapshot], raw_size: int) -> int:
     """How many of the records that make a payload of so many bytes have a text that was cut."""
     if raw_size < SMALLEST_CUT:
         return 0
-    if raw_size >= TEXT_CHARACTERS and _has_text(map(_texts, snapshots), TEXT_CHARACTERS):
+    if raw_size >= CUT_CHARACTERS and _has_text(map(_texts, snapshots), CUT_CHARACTERS - 1):
         return sum(map(_is_cut, snapshots))
     extras = [extras for each in snapshots if (extras := each[EXTRAS])]
     values = chain.from_iterable([each.values() for each in extras])
@@ -54,14 +59,14 @@ def cut_records(snapshots: Sequence[Snapshot], raw_size: int) -> int:
 
 def _is_cut(snapshot: Snapshot) -> bool:
     is_cut = any(
-        text.__class__ is str and len(text) >= TEXT_CHARACTERS and _MARKER.search(text)
+        text.__class__ is str and len(text) >= CUT_CHARACTERS and _MARKER.search(text)
         for text in _texts(snapshot)
     )
     return is_cut or _has_marker((snapshot[EXTRAS] or {}).values())
 
 
 def _has_marker(values: Iterable[JSON]) -> bool:
-    for value in values:
+    for value in map(_as_json, values):
         if value.__class__ is str:
             if value[-1:] == "]" and _MARKER.search(value):
                 return True
@@ -71,6 +76,10 @@ def _has_marker(values: Iterable[JSON]) -> bool:
         elif value.__class__ is list and _has_marker(value):
             return True
     return False
+
+
+def _as_json(value: Any) -> JSON:
+    return value.json if value.__class__ is Typed else value
 
 
 def shortened(snapshots: Sequence[Snapshot], raw_size: int) -> tuple[Snapshot, ...] | None:
@@ -129,8 +138,11 @@ def truncate(snapshot: Snapshot, characters: int) -> Snapshot:
     fields[TEMPLATE] = None
     fields[NARGS] = 0
     extras = fields[EXTRAS]
-    fields[EXTRAS] = None
+    fields[EXTRAS] = fields[SHAPE] = fields[ERROR] = None
     fields = [_cut(field, characters) for field in fields]
+    for field in (EXC_TEXT, STACK_INFO):
+        if snapshot[field] is not None:
+            fields[field] = cut_middle(snapshot[field], characters)
     if extras is not None and characters >= len(extras):
         fields[EXTRAS] = {name: _cut_value(value, characters) for name, value in extras.items()}
     return tuple(fields)
@@ -140,8 +152,11 @@ def _cut(value: Any, characters: int) -> Any:
     return cut(value, characters) if type(value) is str else value
 
 
-def _cut_value(value: JSON, characters: int) -> JSON:
+def _cut_value(kept: Any, characters: int) -> Any:
+    value = _as_json(kept)
+    if kept is not value and len(dumps(value)) <= characters:
+        return kept
     if isinstance(value, (list, dict)):
         text = dumps(value)
         return value if len(text) <= characters else _cut(text, characters)
-    return _cut(value, characters)  # type: ignore[no-any-return]  # a str or the scalar itself
+    return _cut(value, characters)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from batchudp_handler.core.records.kept import Typed
+
 if TYPE_CHECKING:
     from batchudp_handler.core.records.batch import Snapshot
 
@@ -29,13 +31,14 @@ class Long(tuple[Any, ...]):
 
 def text_bytes(snapshot: Snapshot) -> int:
     """Bytes that message, arguments, extras, exception and stack take; 0: none of them is long."""
-    values, extras, exception, stack = snapshot[VALUES:]
+    values, extras, exception, stack, shape, _ = snapshot[VALUES:]
     if (
         (len(values) > LIGHT if type(values) is str else _has_long_text(values))
         or (extras is not None and _has_long_text(extras.values()))
         or (exception is not None and len(exception) > LIGHT)
         or (stack is not None and len(stack) > LIGHT)
         or (extras is not None and max(map(len, extras), default=0) > LIGHT)
+        or (shape is not None and shape.weight > LIGHT)
     ):
         return _size(snapshot[VALUES:])
     return 0
@@ -43,10 +46,14 @@ def text_bytes(snapshot: Snapshot) -> int:
 
 def _has_long_text(values: Any) -> bool:
     for value in values:
-        if type(value) is str:
+        kind = type(value)
+        if kind is str:
             if len(value) > LIGHT:
                 return True
-        elif type(value) in NESTED and (len(value) > LIGHT or _has_long_text(value)):
+        elif kind is Typed:
+            if value.weight > LIGHT:
+                return True
+        elif kind in NESTED and (len(value) > LIGHT or _has_long_text(value)):
             return True
     return type(values) is dict and _has_long_text(values.values())
 
@@ -56,4 +63,6 @@ def _size(values: Any) -> int:
     size: int = values.__sizeof__()
     for value in values:
         size += _size(value) if type(value) in NESTED else value.__sizeof__()
+        if type(value) is Typed:
+            size += 2 * value.weight  # with what is made of it for those who read JSON
     return size + _size([*values.values()]) if type(values) is dict else size
