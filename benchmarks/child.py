@@ -1,4 +1,4 @@
-"""What does a fresh interpreter run for one measurement?
+"""What a fresh interpreter runs for one measurement.
 
     python benchmarks/child.py suites.cost:measure < job.json
 

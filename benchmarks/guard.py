@@ -1,4 +1,4 @@
-"""Has something become much slower, larger or heavier than it was meant to be?
+"""Limits that say when something has become much slower, larger or heavier.
 
     python benchmarks/guard.py
 

@@ -1,4 +1,4 @@
-"""How is something measured, so that the figure can be believed?
+"""Measurements whose figures can be believed: fresh processes, interleaved rounds.
 
 Each measurement runs in a process of its own. Rounds are interleaved: every case once, then every
 case again in the other direction, so that a slow minute of the machine hits all of them. What is

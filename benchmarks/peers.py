@@ -1,4 +1,4 @@
-"""Which handlers are compared, and how is each set up?
+"""The handlers that are compared, and how each is set up.
 
 Each peer is a function that makes a handler for a target and gives back what to attach to the
 logger and what to call at the end, so that nothing is still waiting when the last time is taken. A

@@ -1,4 +1,4 @@
-"""How are the figures drawn?
+"""The figures as pictures.
 
 By hand, as SVG, so that no plotting library has to be kept: each picture is text with rectangles
 and circles, once for a light page and once for a dark one, on a transparent ground. Ours are in

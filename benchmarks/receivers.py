@@ -1,4 +1,4 @@
-"""Who is on the far side, when whole pipelines are measured?
+"""The far side, when whole pipelines are measured.
 
 A process that feeds records into local logging: with this package's receiver, or with the socket
 receiver that the logging cookbook describes, a threading TCP server that unpickles. Both hand

@@ -1,4 +1,4 @@
-"""How do the figures get into the documentation?
+"""The figures in the documentation.
 
     python benchmarks/report.py
 

@@ -1,4 +1,4 @@
-"""How does it compare? One command measures everything, or a part of it.
+"""One command measures everything, or a part of it.
 
     python benchmarks/run.py                          the quick run: every question, in minutes
     python benchmarks/run.py --full --json out.json   more rounds, larger numbers

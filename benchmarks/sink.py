@@ -1,4 +1,4 @@
-"""Where does it all go, and how much of it arrives?
+"""A server that counts how much of what was sent arrives.
 
 A process that reads a UDP port, and a TCP port for each protocol of the peers, as fast as it can,
 counts bytes, reads and records, and throws everything away. Acknowledged and keyed senders need

@@ -1,4 +1,4 @@
-"""How are the rows of a suite shown?
+"""The rows of a suite as tables.
 
 `as_text` for the terminal, `as_markdown` for the documentation: the same columns in both.
 """

@@ -1,4 +1,4 @@
-"""What is logged?
+"""What is logged: templates, extras, exceptions and lines of a file.
 
 Each kind of work is a function that makes `count` logging calls and nothing else worth mentioning,
 so that its time less that of the same work with a `NullHandler` is the handler's.

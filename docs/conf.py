@@ -1,4 +1,4 @@
-"""How is the documentation built?  `make docs`, or `sphinx-build -n -W docs OUT`."""
+"""The settings of Sphinx.  `make docs`, or `sphinx-build -n -W docs OUT`."""
 
 import sys
 from importlib.metadata import version as version_of

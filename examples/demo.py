@@ -1,4 +1,4 @@
-"""What does it look like at work?  `make demo` runs this.
+"""A receiver, three sample clients and a summary.  `make demo` runs this.
 
 A receiver and three clients, each a process of its own, as they would run on different machines.
 The receiver prints what arrives. In the end both sides' counters are compared: the exit code is 0

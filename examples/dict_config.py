@@ -1,4 +1,4 @@
-"""How does a program that configures logging by a dictionary ship its records?
+"""A program that configures logging by a dictionary ships its records.
 
 python examples/dict_config.py [HOST:PORT]
 """

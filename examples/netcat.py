@@ -1,4 +1,4 @@
-"""How does a program log that has nothing but a socket?
+"""A program that has nothing but a socket logs.
 
 One JSON object in a datagram is a record; so is an array of them, and so is the same behind three
 bytes and zlib. Nothing here needs the package, or Python.

@@ -1,4 +1,4 @@
-"""How do many processes write one rotating file?
+"""Many processes write one rotating file.
 
 One process receives and writes; the others send. Nothing is shared but a port.
 

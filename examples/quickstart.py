@@ -1,4 +1,4 @@
-"""How does a program ship its records?
+"""A program ships its records.
 
 python examples/quickstart.py [HOST:PORT]
 """

@@ -1,4 +1,4 @@
-"""How does a program receive records into its own logging?
+"""A program receives records into its own logging.
 
 A monitor that prints what goes wrong anywhere, and counts the rest by host. It listens on a free
 port, starts a client of its own, and ends when it has seen the client's last record.

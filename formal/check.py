@@ -1,4 +1,4 @@
-"""Does the protocol's model keep its promises, and would it notice a broken one?
+"""Runs the protocol's model, and checks that it would notice a broken one.
 
 Runs spin on protocol.pml: exhaustive searches that must find nothing, then the same model with
 one planted mistake after the other, each of which must be found.  Prints one line per run and

@@ -1,5 +1,5 @@
 /*
- * Does acknowledged delivery keep its promises when the network and a crash do their worst?
+ * The model of acknowledged delivery: a network and a crash that do their worst.
  *
  * Modelled: the handshake with its cookie, DATA, ACK with floor and held bits, the receiver's
  * epoch, probing (SYNCING and AWAY are one state here: both send nothing but SYNC), and closing:

@@ -1,4 +1,4 @@
-"""How do a fuzzer's bytes become decisions?
+"""Decisions made of a fuzzer's bytes.
 
 A fuzzer makes bytes; a protocol machine is driven by calls with numbers in them. `Feed` turns the
 former into the latter, so that each small change of the input is a small change of the story, and

@@ -1,4 +1,4 @@
-"""What must hold for every input, whatever the target is?
+"""What must hold for every input, whatever the target is.
 
 No exception but the package's own (each target says which), and no input that takes long. Time is
 the processor time of this thread, so that a busy machine fails nothing; a first slow run may have

@@ -1,4 +1,4 @@
-"""How does a mutated input get past the first check?
+"""Mutations after which an input still gets past the first check.
 
 A flipped bit in a datagram fails its checksum, and one in a compressed body its stream: without
 help the fuzzer would see nothing but refusals. Each function takes the input apart, lets the

@@ -1,4 +1,4 @@
-"""Does any input break what reads bytes from others?
+"""Runs the fuzzer over everything that reads bytes from others.
 
 Runs every target under atheris for a while, two at a time, and prints one line each: inputs per
 second, inputs, and what was found. An input that breaks something is left in

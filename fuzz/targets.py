@@ -1,4 +1,4 @@
-"""Which targets are there? One table, for the fuzzer and for the tests that replay its inputs."""
+"""The targets in one table, for the fuzzer and for the tests that replay its inputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How do the manual pages come about?  They are made from the parsers of the commands.
+"""Makes the manual pages from the parsers of the commands.
 
 python man/make.py            write them
 python man/make.py --check    say which of them is not what it would write

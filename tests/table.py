@@ -1,4 +1,4 @@
-"""What became of the records of each case?  One table over everything that a run did.
+"""What became of the records of each case, in one table over everything that a run did.
 
 Loss is a fault, except where a case is about a policy that drops: there the test says how much.
 """

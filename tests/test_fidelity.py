@@ -1,4 +1,4 @@
-"""Does the far side print what the near side would have printed?
+"""The far side prints what the near side would have printed.
 
 A record of any kind is taken, encoded, decoded and made a record again, and formatted by the same
 standard `Formatter` on both sides. The promises differ by encoding in one thing: rows carry the

@@ -1,4 +1,4 @@
-"""Does the table on the first page of the README hold?
+"""The table on the first page of the README holds.
 
 One test for each of its rows, over real sockets, with nothing but the public names. The last test
 compares this file with the table.

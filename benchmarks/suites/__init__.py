@@ -1,1 +1,1 @@
-"""Which questions are answered? One module each; `run` gives rows for the JSON file."""
+"""The questions that are answered, one module each; `run` gives rows for the JSON file."""

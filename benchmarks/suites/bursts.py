@@ -1,4 +1,4 @@
-"""Does a record cost the same in a large burst, and how much memory does a burst take?
+"""The cost of a record in a large burst, and the memory that a burst takes.
 
 Calls as fast as they come, with two capacities: the default, where the oldest records make room
 and are counted, and one that holds them all. Processor time of the whole process per record over

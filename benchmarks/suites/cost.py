@@ -1,4 +1,4 @@
-"""What does one logging call cost the caller, and the whole process?
+"""The cost of one logging call for the caller, and for the whole process.
 
 For each handler and kind of work: the time between the first call and the return of the last
 (`caller`, wall clock, and `caller_cpu`, that thread's processor time), and the processor time of

@@ -1,4 +1,4 @@
-"""How many records per second get from one process into another one's logging?
+"""Records per second from one process into another one's logging.
 
 From the first call in the sending process to the moment when the last record was handled in the
 receiving one, by the clock; and the processor time of both processes per record. A handler with a

@@ -1,4 +1,4 @@
-"""What changes with many threads, and with many sending processes?
+"""What changes with many threads, and with many sending processes.
 
 Threads: as in `cost`, with the calls divided among them. Processes: each with a handler of its own
 that wants acknowledgements, all sending to one receiver that ends in a `NullHandler`.

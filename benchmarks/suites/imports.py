@@ -1,4 +1,4 @@
-"""How long does importing it take?
+"""The time that importing takes.
 
 Processor time of one import statement in a fresh interpreter, beside the standard library's
 modules without which no such handler can be, and beside every module that ours brings along.

@@ -1,4 +1,4 @@
-"""How long can one logging call take, when calls come at a steady rate?
+"""How long one logging call can take, when calls come at a steady rate.
 
 The clock is read before and after each call. Between calls the program sleeps, so that whatever
 runs in the background gets its turn, and may hold the interpreter when the next call wants it.

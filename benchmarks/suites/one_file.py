@@ -1,4 +1,4 @@
-"""How do four processes write one rotating file?
+"""Four processes that write one rotating file.
 
 Every process logs as fast as it can; the time runs from the moment when all of them start until
 the last line is in a file. Then the lines in all files are counted: those that are missing, or are

@@ -1,4 +1,4 @@
-"""What does one record cost on the receiving side?
+"""The cost of one record on the receiving side.
 
 Datagrams as a handler sent them are kept, then opened, decoded and handed to local logging, which
 ends in a `NullHandler`; beside it, the pickles of a `SocketHandler` and what the receiver of the

@@ -1,4 +1,4 @@
-"""What does a handler cost that has nothing to do?
+"""The cost of a handler that has nothing to do.
 
 Memory beyond the same process with a `NullHandler`, and how often its threads wake up: the
 voluntary context switches of all threads but the main one, per second. Ten records are logged

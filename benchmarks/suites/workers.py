@@ -1,4 +1,4 @@
-"""How many records a second do several workers of one receiver take?
+"""Records per second of several workers of one receiver.
 
 `batchudp-receive --workers N` as it is started in production, into a `NullHandler` and into one
 file. The datagrams of many senders were made before, so that nearly all of the processors is the

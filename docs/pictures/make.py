@@ -252,10 +252,10 @@ MODULES = (
     Module("core/receive/receiver.py", "receiver protocol", RIGHT, 310, (8,)),
     Module("core/receive/window.py", "seen, lost, late", RIGHT, 358, (8,)),
     Module("core/receive/reassembly.py", "joins fragments", RIGHT, 406, (8,)),
-    Module("core/records/snapshot.py", "record ⇄ values", LEFT, 488, (2, 9)),
-    Module("core/payload/codec.py", "values ⇄ payload", LEFT, 536, (5, 9)),
-    Module("core/wire/datagram.py", "payload ⇄ datagram", RIGHT, 488, (6, 8)),
-    Module("core/wire/auth.py", "checks keys", RIGHT, 536, (6, 8)),
+    Module("core/records", "record ⇄ values", LEFT, 488, (2, 9)),
+    Module("core/payload", "values ⇄ payload", LEFT, 536, (5, 9)),
+    Module("core/wire", "payload ⇄ datagram, keys", RIGHT, 488, (6, 8)),
+    Module("core/output", "lines that wait", RIGHT, 536),
 )
 LAYERS = (
     (("sending shell", "receiving shell"), 62, 216),

@@ -1,4 +1,4 @@
-"""What did the attacks do? A table at the end of the session."""
+"""A table of what the attacks did, at the end of the session."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does somebody send who means harm? Endless datagrams of one kind for each attack.
+"""Endless datagrams of one kind for each attack, as somebody sends them who means harm.
 
 Everything that can be repeated is made once, because an attacker has more time than the attacked.
 """

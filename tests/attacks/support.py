@@ -1,4 +1,4 @@
-"""What do attacks share? The attacked, the attacker, and the table of what came of it."""
+"""What attacks share: the attacked, the attacker, and the table of what came of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does somebody have who listens on the way? All datagrams of a session, in order."""
+"""All datagrams of a session, in order, as somebody has them who listens on the way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a receiver stay up, bounded and honest whatever strangers send?
+"""A receiver stays up, bounded and honest whatever strangers send.
 
 Each attack meets a `batchudp-receive` process of its own, to which an honest sender ships records
 by acknowledged delivery at the same time. `-v` shows the table.

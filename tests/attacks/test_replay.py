@@ -1,4 +1,4 @@
-"""Is a recorded session delivered again when somebody plays it again?
+"""A recorded session that somebody plays again is not delivered again.
 
 Real processes and a tap between them. The receiver follows one sender only, so that a second one
 makes it forget the first; its clock jumps, because nobody is forgotten within a minute.

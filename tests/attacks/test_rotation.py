@@ -1,4 +1,4 @@
-"""Can keys be changed while everything runs?"""
+"""Keys can be changed while everything runs."""
 
 from __future__ import annotations
 

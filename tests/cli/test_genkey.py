@@ -1,4 +1,4 @@
-"""Does `batchudp-receive genkey` make keys that work, and keep them from everybody else?"""
+"""`batchudp-receive genkey` makes keys that work, and keeps them from everybody else."""
 
 from __future__ import annotations
 

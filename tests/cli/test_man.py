@@ -1,4 +1,4 @@
-"""Do the manual pages say what the commands take?"""
+"""The manual pages say what the commands take."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does `batchudp-receive check` find what would go wrong after the start?"""
+"""`batchudp-receive check` finds what would go wrong after the start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does `batchudp-send --doctor` find what keeps records from arriving?"""
+"""`batchudp-send --doctor` finds what keeps records from arriving."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Can an operator look into a receiver that runs, without disturbing it?"""
+"""An operator can look into a receiver that runs, without disturbing it."""
 
 from __future__ import annotations
 

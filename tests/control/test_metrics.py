@@ -1,4 +1,4 @@
-"""Can Prometheus read what the receiver counts?"""
+"""Prometheus can read what the receiver counts."""
 
 from __future__ import annotations
 

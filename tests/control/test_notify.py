@@ -1,4 +1,4 @@
-"""Does the service manager learn when the receiver is ready, alive, hung and ending?"""
+"""The service manager learns when the receiver is ready, alive, hung and ending."""
 
 from __future__ import annotations
 

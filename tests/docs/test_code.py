@@ -1,4 +1,4 @@
-"""Does the code in the documentation do what the page says?
+"""The code in the documentation does what the page says.
 
 Every page is one program: its Python blocks run in their order, in a process of their own, with
 the page's line numbers in every traceback. A block in a comment,

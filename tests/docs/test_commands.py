@@ -1,4 +1,4 @@
-"""Do the commands of the documentation exist, with the flags that the pages give them?
+"""The commands of the documentation exist, with the flags that the pages give them.
 
 The Python of the pages runs in `test_code.py`. Commands start servers or want root, so what
 is checked here is that our own are spelled as their parsers want them, that make has the goals,

@@ -1,4 +1,4 @@
-"""Do the examples run, and does what they send arrive?"""
+"""The examples run, and what they send arrives."""
 
 from __future__ import annotations
 

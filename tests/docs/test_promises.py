@@ -1,4 +1,4 @@
-"""Do the promises of docs/reliability.md name tests that exist?"""
+"""The promises of docs/reliability.md name tests that exist."""
 
 from __future__ import annotations
 

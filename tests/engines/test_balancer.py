@@ -1,4 +1,4 @@
-"""What happens behind a layer 4 balancer? Senders, a real nginx and two receivers, as processes.
+"""Senders and two receivers as processes behind a real nginx that balances datagrams.
 
 nginx keeps a session for each source address and port, and gives a session to one receiver.
 `hash ... consistent` chooses by the address and port; the default goes round; with

@@ -1,4 +1,4 @@
-"""Does an operator see how an edge and a consumer of an engine fare?"""
+"""An operator sees how an edge and a consumer of an engine fare."""
 
 from __future__ import annotations
 

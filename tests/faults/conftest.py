@@ -1,4 +1,4 @@
-"""What did the runs with real processes cost? A table at the end of the session."""
+"""A table of what the runs with real processes cost, at the end of the session."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What does a program log whose records are counted afterwards? A process that the tests start.
+"""A process that tests start: it logs records that are counted afterwards.
 
 Its argument is a JSON object with the fields of `Plan`. Each report on its standard output is a
 line of JSON: the counters of all its handlers and, at the end, whether `flush` said yes.

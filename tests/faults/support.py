@@ -1,4 +1,4 @@
-"""What do tests with real processes share? Receivers, senders, and the sums at the end."""
+"""What tests with real processes share: receivers, senders, and the sums at the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a receiver ever overrun: by one sender, by very many, or because its handlers are slow?"""
+"""No receiver is overrun: by one sender, by very many, or because its handlers are slow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does everything arrive once, whatever the network does?
+"""Everything arrives once, whatever the network does.
 
 Sender and receiver are processes of their own; the proxy between them runs here. The scenarios
 are those of the simulator, so that what holds in virtual time is seen to hold in real time.

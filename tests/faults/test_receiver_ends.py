@@ -1,4 +1,4 @@
-"""What is lost, and what comes twice, when the receiver dies, ends, or stands still?"""
+"""What is lost, and what comes twice, when the receiver dies, ends, or stands still."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What remains of the records of a process that is killed, with and without a spool?"""
+"""What remains of the records of a killed process, with and without a spool."""
 
 from __future__ import annotations
 

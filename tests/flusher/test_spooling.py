@@ -1,4 +1,4 @@
-"""Do records survive on disk while the receiver is away, and whatever happens to the sender?
+"""Records survive on disk while the receiver is away, and whatever happens to the sender.
 
 Senders that are killed are programs of their own; the receiver is a real one, in this process.
 """

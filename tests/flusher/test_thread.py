@@ -1,4 +1,4 @@
-"""Does the sending thread sleep when it may, wake when it must, and survive what happens to it?"""
+"""The sending thread sleeps when it may, wakes when it must, and survives faults."""
 
 from __future__ import annotations
 

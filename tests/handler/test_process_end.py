@@ -1,4 +1,4 @@
-"""Does the last record arrive, however a process ends and whoever started it?
+"""The last record arrives, however a process ends and whoever started it.
 
 Each case is a program of its own, run by this Python with a watchdog: a program that hangs prints
 the stacks of all its threads and fails. The receiver is in the test's process.

@@ -1,4 +1,4 @@
-"""May a log call be interrupted, at any point, by code that logs?
+"""A log call may be interrupted, at any point, by code that logs.
 
 Signal handlers, destructors and weak references run between any two instructions, also inside a
 log call of ours. Each case is a program of its own with a watchdog, because a deadlock cannot be

@@ -1,4 +1,4 @@
-"""How does a test run an example, and say whether each record arrived once?"""
+"""An example that runs for a test, which counts whether each record arrived once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How do framework tests run servers and send customers?"""
+"""Servers that framework tests run, and customers that they send."""
 
 from __future__ import annotations
 

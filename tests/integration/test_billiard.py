@@ -1,4 +1,4 @@
-"""Are the children of billiard, the fork of multiprocessing that Celery uses, heard to the end?"""
+"""The children of billiard, Celery's fork of multiprocessing, are heard to the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does each record arrive once from the programs that people really run?
+"""Each record arrives once from the programs that people really run.
 
 The examples of the documentation are run as they are, by the frameworks' own servers, with four
 workers and real HTTP requests. Their records come back to this process, and are counted.

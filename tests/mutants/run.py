@@ -1,4 +1,4 @@
-"""Would the core tests notice a mistake?
+"""Mistakes planted in the cores, each of which the core tests must notice.
 
 Applies each mutant of mutants.toml to a copy of the tree and runs the tests of the cores against
 it, then, should they all pass, a slice of the simulator. Every mutant must fail one of them. A

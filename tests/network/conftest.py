@@ -1,4 +1,4 @@
-"""How does a test get a network that moves, and say what it did to the records?"""
+"""Networks that move, and a table of what they did to the records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How do tests of moving networks log, receive, name hosts and make networks?"""
+"""How tests of moving networks log, receive, name hosts and make networks."""
 
 from __future__ import annotations
 

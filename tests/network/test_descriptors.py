@@ -1,4 +1,4 @@
-"""What happens to files that get the numbers of our descriptors, and to sends that fail?"""
+"""Files that get the numbers of our descriptors stay whole, and sends that fail are repeated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a record that comes back to where it was logged end there?"""
+"""A record that comes back to where it was logged ends there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do records find a receiver whose name moves, vanishes, or cannot be asked for?"""
+"""Records find a receiver whose name moves, vanishes, or cannot be asked for."""
 
 from __future__ import annotations
 

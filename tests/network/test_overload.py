@@ -1,4 +1,4 @@
-"""Is what is dropped what the policy says, counted to the record, and told to those concerned?"""
+"""What is dropped is what the policy says, counted to the record, and told to those concerned."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do records get through when the cable, the route or the address of the machine changes?
+"""Records get through when the cable, the route or the address of the machine changes.
 
 Real kernels on both ends: two network namespaces with a cable between them.
 """

@@ -1,4 +1,4 @@
-"""Do unix sockets and sockets that systemd holds keep records over the receiver's restart?"""
+"""Unix sockets and sockets that systemd holds keep records over the receiver's restart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do other tools understand what the receiver writes?  rsyslog and lnav, as Debian has them."""
+"""Other tools understand what the receiver writes: rsyslog and lnav, as Debian has them."""
 
 from __future__ import annotations
 

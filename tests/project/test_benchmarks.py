@@ -1,4 +1,4 @@
-"""Can the benchmarks still be run, and does the page that shows them fit what they write?
+"""The benchmarks can be run, and the page that shows them fits what they write.
 
 The figures themselves are nobody's concern here; `benchmarks/guard.py` looks at those.
 """

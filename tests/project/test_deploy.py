@@ -1,4 +1,4 @@
-"""Do the container files and the systemd units hold, as far as can be told without an engine?
+"""The container files and the systemd units hold, as far as can be told without an engine.
 
 Every service of the Compose file is also run as local processes, with the command and environment
 that Compose would give it.

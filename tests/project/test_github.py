@@ -1,4 +1,4 @@
-"""Are the files for the code host what it expects, and is every action pinned?"""
+"""The files for the code host are what it expects, and every action is pinned."""
 
 from __future__ import annotations
 

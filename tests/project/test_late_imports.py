@@ -1,4 +1,4 @@
-"""Is everything loaded when a handler has been made?
+"""Everything is loaded when a handler has been made.
 
 Its first record may come in a forked child, in a signal handler, or while the interpreter ends.
 An import there may wait for a lock that a thread of the parent held, or fail.

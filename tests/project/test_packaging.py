@@ -1,4 +1,4 @@
-"""Is the package what people expect to have installed?"""
+"""The package is what people expect to have installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is there one set of settings, whichever place they are read about?
+"""There is one set of settings, whichever place they are read about.
 
 The tables in the code are the truth: `HandlerConfig`, `ReceiverConfig` and what the scripts add.
 Constructors, flags, `.env.example`, the Compose file, the systemd unit and every page are held to

@@ -1,4 +1,4 @@
-"""What is one simulated run made of? Plain data, from a file or from a seed.
+"""One simulated run as plain data, from a file or from a seed.
 
 The network part is the same `Scenario` that the fault proxy takes, so that a case can be run
 between real processes as well: start a receiver and the senders that it names, put a proxy with

@@ -1,4 +1,4 @@
-"""Do the numbers add up, and is every record where the numbers say?
+"""Checks that the numbers add up, and that every record is where the numbers say.
 
 The identities: S for each sender, R for each stream of each life of the receiver, X for one life
 of the receiver (exactly once), X' for several (at least once, extra copies bounded), O one-way.

@@ -1,4 +1,4 @@
-"""How do record numbers become bodies, and bodies record numbers?
+"""Record numbers become bodies, and bodies record numbers.
 
 `light` is a stand-in that costs next to nothing: the number and as many bytes as the record is
 said to have. `compact` is the real encoding of real log records.

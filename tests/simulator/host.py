@@ -1,4 +1,4 @@
-"""What does the receiving host do with datagrams, and when does it die?
+"""The receiving host: what it does with datagrams, and when it dies.
 
 A kernel buffer that charges more than a datagram's bytes and drops what does not fit, a reader
 that takes its time, a worker that runs the handlers, an end at any moment and another life

@@ -1,4 +1,4 @@
-"""What does a sending process do, with its socket and its path through the network?"""
+"""A sending process, with its socket and its path through the network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which seeds fail?
+"""The seeds that fail.
 
     cd tests; python -m simulator 0 1000000
 

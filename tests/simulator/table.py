@@ -1,4 +1,4 @@
-"""What do the random networks cost, and what is lost in them? A table, one row per fault.
+"""What the random networks cost, and what is lost in them: a table, one row per fault.
 
     cd tests; python -m simulator.table 0 20000
 

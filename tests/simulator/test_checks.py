@@ -1,4 +1,4 @@
-"""Would the checks notice?  Each is given a world in which something went wrong."""
+"""The checks notice faults: each is given a world in which something went wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens, in which order? The clock of a simulated run, and what is known at its end.
+"""The clock of a simulated run: what happens, in which order, and what is known at its end.
 
 Nodes and the host tell when they want to be called next; the world calls the earliest one and
 moves the clock there. A run is fixed by its case.

@@ -1,4 +1,4 @@
-"""Does a datagram leave where it can, and is every failure told for what it is?
+"""A datagram leaves where it can, and every failure is told for what it is.
 
 Real sockets on the loopback wherever the failure can be had there; where it cannot, a socket
 whose `send` fails with the errno in question.

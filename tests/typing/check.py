@@ -1,4 +1,4 @@
-"""Do type checkers accept a user's program, and refuse what is wrong?  `tox -e typing` runs it.
+"""Type checkers accept a user's program, and refuse what is wrong. `tox -e typing` runs it.
 
 mypy and pyright read `program.py`, in which they may find nothing, and `misuse.py`, in which they
 must find each line that is marked, and no other.

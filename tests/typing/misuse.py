@@ -1,4 +1,4 @@
-"""Are mistakes found before the program runs?  Every marked line must be refused, no other."""
+"""Mistakes that are found before the program runs: every marked line is refused, no other."""
 
 from __future__ import annotations
 

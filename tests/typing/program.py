@@ -1,4 +1,4 @@
-"""Does a user's program pass strict type checkers?  mypy and pyright read it; it does not run."""
+"""A user's program that passes strict type checkers; mypy and pyright read it, it does not run."""
 
 from __future__ import annotations
 

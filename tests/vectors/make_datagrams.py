@@ -1,4 +1,4 @@
-"""Which bytes do given fields make?  Writes `datagram-*.json`; tests compare, others may read.
+"""Datagrams of given fields, written as `datagram-*.json`; tests compare, others may read.
 
     python tests/vectors/make_datagrams.py
 

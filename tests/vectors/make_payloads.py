@@ -1,4 +1,4 @@
-"""Which payload do given records make, and what do given bodies mean?  Writes `payload-*.json`.
+"""Payloads of given records, and what bodies mean, written as `payload-*.json`.
 
     python tests/vectors/make_payloads.py
 
