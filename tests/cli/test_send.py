@@ -264,7 +264,7 @@ def test_samples_at_a_rate(received: Received) -> None:
         "batchudp.send.web",
         "batchudp.send.orders",
     }
-    assert all(record.pathname.endswith("sources.py") for record in received.records)
+    assert all(record.pathname.endswith("input.py") for record in received.records)
 
 
 def test_settings_of_the_environment_are_used(received: Received) -> None:

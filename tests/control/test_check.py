@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -99,3 +100,71 @@ def test_the_port_for_metrics_is_tried() -> None:
         ended = run("check", *WHERE, "--metrics-port", port)
     assert (ended.returncode, port in ended.stderr) == (73, True), ended.stderr
     assert run("check", *WHERE, "--metrics-port", "0").returncode == 0
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+def test_an_output_that_takes_nothing(tmp_path: pathlib.Path) -> None:
+    """A full device is found before the start, as the output and as the file of a handler."""
+    words = "cannot write to /dev/full: No space left on device"
+    file = {"class": "logging.FileHandler", "filename": "/dev/full"}
+
+    for ended in (run("check", *WHERE, "--output", "/dev/full"), check(tmp_path, file)):
+        assert (ended.returncode, ended.stdout) == (69, ""), ended.stderr
+        assert words in ended.stderr
+    assert run("check", *WHERE, "--output", "/dev/full", "--no-reach").returncode == 0
+
+
+def test_an_output_that_takes_lines_is_left_as_it_is(tmp_path: pathlib.Path) -> None:
+    """Nothing is written to a file that exists."""
+    output = tmp_path / "out.log"
+    output.write_text("a line\n")
+
+    ended = run("check", *WHERE, "--output", str(output))
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert f"can write to {output}" in ended.stdout
+    assert output.read_text() == "a line\n"
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"version": 1}, "no record reaches a handler"),
+        (
+            {
+                "version": 1,
+                "handlers": {"one": {"class": "logging.StreamHandler"}},
+                "loggers": {"shop": {"handlers": ["one"]}},
+            },
+            "only records of shop and the loggers below it reach a handler",
+        ),
+        (
+            {
+                "version": 1,
+                "handlers": {"one": {"class": "logging.StreamHandler"}},
+                "loggers": {"shop": {"propagate": False}},
+                "root": {"handlers": ["one"]},
+            },
+            "records of shop reach no handler",
+        ),
+    ],
+    ids=["none", "some", "cut-off"],
+)
+def test_records_that_reach_no_handler(
+    tmp_path: pathlib.Path, config: dict[str, Any], words: str
+) -> None:
+    """The configuration is valid, and the check says what would get lost with it."""
+    path = tmp_path / "logging.json"
+    path.write_text(json.dumps(config))
+
+    ended = run("check", *WHERE, "--config", str(path))
+
+    assert ended.returncode == 0, ended.stderr
+    assert f"warning: {words}" in ended.stderr
+
+
+def test_a_root_with_a_handler_is_no_reason_to_warn(tmp_path: pathlib.Path) -> None:
+    """Every record reaches it."""
+    ended = check(tmp_path, {"class": "logging.StreamHandler"})
+
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import threading
 from typing import TYPE_CHECKING
@@ -82,3 +83,30 @@ def test_an_edge_without_its_engine_says_what_it_refuses(tmp_path: Path) -> None
     with Running(tmp_path, *flags) as edge:
         edge.send({"message": "m"})
         wait_until(lambda: "refused 1 datagram from 127.0.0.1" in edge.stderr, "the warning")
+
+
+@pytest.mark.parametrize("flag", ["--from", "--forward"])
+def test_an_engine_that_is_away_is_told(flag: str, tmp_path: Path) -> None:
+    """Without an engine nothing comes in or is confirmed, and standard error says why."""
+    pytest.importorskip("nats")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"nats://me:hidden@127.0.0.1:{taken.getsockname()[1]}/LOGS"
+        stderr = tmp_path / "stderr"
+        with (
+            stderr.open("wb") as err,
+            subprocess.Popen(
+                [*COMMAND, flag, url, "--port", "0", "--shutdown-timeout", "0.5"],
+                env=environment(),
+                stderr=err,
+            ) as consumer,
+        ):
+            try:
+                wait_until(
+                    lambda: "WARNING: the engine did not answer" in stderr.read_text(),
+                    "the operator to be told",
+                )
+            finally:
+                consumer.terminate()
+    assert "hidden" not in stderr.read_text()
+    assert "taking batches" not in stderr.read_text()

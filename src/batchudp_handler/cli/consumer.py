@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Consumer"]
 
+LOOK_SECONDS = 0.5
+"""How often it is looked whether the engine was found, or was lost for good."""
+
 
 class Consumer:
     """One consumer of an engine, with its signals and its outputs.
@@ -63,6 +66,7 @@ class Consumer:
         self._stderr = stderr
         self._end = threading.Event()
         self._is_summed_up = False
+        self._has_said_ready = False
         self._guard = Guard()
         self._source = source(
             script.source or "", create_stream=script.create_stream, guard=self._guard
@@ -101,11 +105,15 @@ class Consumer:
         Ending(seconds, on_end=self._begin_to_end, last_words=self._last_words).follow()
         self._worker.start()
         self._source.start()
-        self._say("taking batches from the engine")
         self._monitoring.start(self._say)
-        while self._source.is_alive and not self._end.wait(1.0):
-            pass
+        while self._source.is_alive and not self._end.wait(LOOK_SECONDS):
+            self._say_once_ready()
         return self._finish()
+
+    def _say_once_ready(self) -> None:
+        if self._source.is_ready and not self._has_said_ready:
+            self._has_said_ready = True
+            self._say("taking batches from the engine")
 
     def _begin_to_end(self) -> None:
         self._monitoring.ending()

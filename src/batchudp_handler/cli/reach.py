@@ -1,4 +1,4 @@
-"""Can what the receiver hands records to be reached from here?
+"""Trials of what a receiver hands records to: engines, servers and files.
 
 For `check`: the engine of `--forward` or `--from`, and the handlers of a logging configuration
 that speak to another program. Nothing is sent to them.
@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import logging.handlers
+import os
+import shutil
 import socket
+import stat
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from batchudp_handler.core.errors import ConfigError
 from batchudp_handler.platform import AF_UNIX, CAN_REUSE_ADDRESS
@@ -22,7 +26,7 @@ if TYPE_CHECKING:
 
     from batchudp_handler.engines.otlp_target import OtlpTarget
 
-__all__ = ["Unreachable", "reach_engine", "reach_metrics_port", "reach_outputs"]
+__all__ = ["Unreachable", "reach_engine", "reach_files", "reach_metrics_port", "reach_outputs"]
 
 SECONDS = 5.0
 
@@ -56,6 +60,41 @@ def reach_outputs() -> Iterator[str]:
         except OSError as error:
             raise Unreachable(f"cannot reach {target.name}: {error.strerror or error}") from None
         yield f"can reach {target.name}"
+
+
+def reach_files(output: str | None) -> Iterator[str]:
+    """Try whether files take another line; return a line for each that does.
+
+    A regular file is not written to: its disk must have room. A device such as `/dev/full` shows
+    only when it is written to what it thinks of that.
+
+    Args:
+        output: The file of `--output`.
+
+    Raises:
+        Unreachable: One takes nothing.
+    """
+    files = [handler.baseFilename for handler in _handlers() if _is_file(handler)]
+    for path in dict.fromkeys([*([] if output is None else [output]), *files]):
+        try:
+            _try_to_write(path)
+        except OSError as error:
+            raise Unreachable(f"cannot write to {path}: {error.strerror or error}") from None
+        yield f"can write to {path}"
+
+
+def _is_file(handler: logging.Handler) -> TypeGuard[logging.FileHandler]:
+    return isinstance(handler, logging.FileHandler)
+
+
+def _try_to_write(path: str) -> None:
+    if not os.path.exists(path):
+        path = os.path.dirname(os.path.abspath(path))  # of a handler that opens it later
+    if stat.S_ISCHR(os.stat(path).st_mode):
+        with open(path, "wb", buffering=0) as device:
+            device.write(b"\n")
+    elif shutil.disk_usage(path).free == 0:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _handlers() -> Iterator[logging.Handler]:

@@ -34,10 +34,18 @@ REQUEST_TIMEOUT = 5.0
 
 
 class Connection:
-    """The client of one target; it reconnects by itself, for ever."""
+    """The client of one target; it reconnects by itself, for ever.
 
-    def __init__(self, target: NatsTarget) -> None:
+    Args:
+        target: The engine.
+        on_away: Called with each failed attempt to reach it.
+    """
+
+    def __init__(
+        self, target: NatsTarget, on_away: Callable[[Exception], None] = lambda _: None
+    ) -> None:
         self.target = target
+        self._on_away = on_away
         self.client: Any = None
         self.stream: Any = None
 
@@ -48,14 +56,16 @@ class Connection:
     async def open(self, *, create_stream: bool) -> float:
         """Connect, and return the stream's duplicate window in seconds."""
 
-        async def ignore(_error: Exception) -> None:
-            """Errors show as failed publishes; the library would log each one."""
+        async def note(error: Exception) -> None:
+            """Tell what the library would log; other errors show as failed publishes."""
+            if not self.is_healthy:
+                self._on_away(error)
 
         self.client = await nats.connect(
             list(self.target.servers),
             max_reconnect_attempts=-1,
             reconnect_time_wait=RECONNECT_DELAY,
-            error_cb=ignore,
+            error_cb=note,
             name="batchudp-receive",
         )
         self.stream = self.client.jetstream(timeout=REQUEST_TIMEOUT)

@@ -87,7 +87,7 @@ class NatsForwarder:
         self._on_handled = on_handled
         self._kernel_drops = kernel_drops
         self._create_stream = create_stream
-        self._connection = Connection(target)
+        self._connection = Connection(target, diagnostics.on_engine_away)
         self._waiting: deque[Work] = deque()
         self._news: deque[Work] = deque()
         """What the operator is to hear, also while the engine takes nothing."""

@@ -15,6 +15,7 @@ from nats.js.api import ConsumerConfig
 from batchudp_handler.core.errors import DecodeError, Reason
 from batchudp_handler.engines.client import CONNECT_DELAY, ENGINE_ERRORS, Connection, LoopThread
 from batchudp_handler.engines.message import batch_from_message
+from batchudp_handler.receiver.diagnostics import Diagnostics
 from batchudp_handler.receiver.guard import Guard, Loop
 from batchudp_handler.waits import join_thread
 
@@ -60,6 +61,9 @@ class NatsSource:
         guard: Guard | None = None,
     ) -> None:
         self._guard = Guard() if guard is None else guard
+        self._diagnostics = Diagnostics(time.monotonic, self._guard)
+        self.is_ready = False
+        """Whether it has found the engine; from then on it takes messages."""
         self.received = 0
         """Messages that the engine gave out."""
         self.redelivered = 0
@@ -73,7 +77,7 @@ class NatsSource:
         self.rejected: dict[str, int] = {}
         self.deliver = deliver
         self._create_stream = create_stream
-        self._connection = Connection(target)
+        self._connection = Connection(target, self._tell_away)
         self._pending: dict[int, tuple[BatchReceived, Any]] = {}
         self._delivered: dict[tuple[int, int], None] = {}
         self._confirming: set[asyncio.Task[None]] = set()
@@ -156,14 +160,21 @@ class NatsSource:
                     stream=target.stream,
                     config=ConsumerConfig(ack_wait=ACK_WAIT, max_ack_pending=4 * WAITING_LIMIT),
                 )
-            except ENGINE_ERRORS:
+            except ENGINE_ERRORS as error:
+                self._tell_away(error)
                 with contextlib.suppress(*ENGINE_ERRORS):
                     await self._connection.close()
                 if self._is_stopping:
                     raise
                 await asyncio.sleep(CONNECT_DELAY)
             else:
+                self.is_ready = True
                 return subscription
+
+    def _tell_away(self, error: BaseException) -> None:
+        """Let the operator know, at a bounded rate, why nothing comes in."""
+        self._diagnostics.on_engine_away(error)
+        self._diagnostics.tell()
 
     async def _take(self, subscription: Any) -> None:
         """Fetch what there is, or say of what still waits that it is being worked on."""
@@ -175,8 +186,12 @@ class NatsSource:
             return
         try:
             messages = await subscription.fetch(room, timeout=FETCH_SECONDS)
-        except ENGINE_ERRORS:
-            await asyncio.sleep(0 if self.is_healthy else CONNECT_DELAY)
+        except ENGINE_ERRORS as error:
+            if self.is_healthy:
+                await asyncio.sleep(0)  # there is nothing to fetch
+                return
+            self._tell_away(error)
+            await asyncio.sleep(CONNECT_DELAY)
             return
         batches = [batch for message in messages if (batch := await self._batch(message))]
         if batches:

@@ -112,6 +112,7 @@ class Diagnostics:
             "receive": _Pending("receiving failed %d times%s"),
             "shared": _Pending(SHARED),
             "engine": _Pending("the engine did not take a batch %d times%s"),
+            "engine_away": _Pending("the engine did not answer %d times%s"),
         }
     )
     _refused: list[Report] = field(default_factory=list)
@@ -145,6 +146,10 @@ class Diagnostics:
     def on_engine_error(self, error: BaseException) -> None:
         """Take a call to the engine that failed and will be made again."""
         self._add("engine", 1, f", latest {error_text(error)}")
+
+    def on_engine_away(self, error: BaseException) -> None:
+        """Take an attempt to reach the engine that failed and will be made again."""
+        self._add("engine_away", 1, f", latest {error_text(error)}")
 
     def on_short_window(self, window: float, horizon: float) -> None:
         """Say that the engine forgets too early; both in seconds."""
