@@ -23,19 +23,10 @@ from batchudp_handler.core.send.sender import (
     SendFailure,
     StoragePolicy,
 )
+from batchudp_handler.core.wire.ack import Ack, decode_ack, encode_ack
 from batchudp_handler.core.wire.constants import NO_COOKIE
-from batchudp_handler.core.wire.datagram import (
-    CHECKSUM,
-    Ack,
-    DatagramType,
-    Header,
-    Sync,
-    decode_ack,
-    encode_ack,
-    encode_data,
-    encode_sync,
-    parse,
-)
+from batchudp_handler.core.wire.datagram import CHECKSUM, DatagramType, Header, encode_data, parse
+from batchudp_handler.core.wire.sync import Sync, encode_sync
 
 from .feed import Feed
 from .guard import limited

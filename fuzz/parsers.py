@@ -22,6 +22,7 @@ from batchudp_handler.cli.resolve import (
 )
 from batchudp_handler.config import HandlerConfig, ReceiverConfig
 from batchudp_handler.core.errors import ConfigError, DecodeError
+from batchudp_handler.core.wire.ack import decode_ack, encode_ack
 from batchudp_handler.core.wire.auth import HmacKey
 from batchudp_handler.core.wire.constants import HEADER_SIZE
 from batchudp_handler.core.wire.datagram import (
@@ -30,14 +31,11 @@ from batchudp_handler.core.wire.datagram import (
     DatagramType,
     Header,
     Seal,
-    decode_ack,
-    decode_sync,
-    encode_ack,
     encode_baseline,
-    encode_sync,
     parse,
 )
 from batchudp_handler.core.wire.spool_frame import header_fields, is_intact, scan_segment
+from batchudp_handler.core.wire.sync import decode_sync, encode_sync
 from batchudp_handler.keys import ALGORITHMS, load_keys
 from batchudp_handler.settings import settings_of
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from batchudp_handler.core.wire.auth import HmacKey
 from batchudp_handler.core.wire.constants import HEADER_SIZE
-from batchudp_handler.core.wire.datagram import CHECKSUM, Seal, Sync, encode_data, encode_sync
+from batchudp_handler.core.wire.datagram import CHECKSUM, Seal, encode_data
+from batchudp_handler.core.wire.sync import Sync, encode_sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,8 @@ import pytest
 from batchudp_handler import BatchUDPReceiver
 from batchudp_handler.cli.doctor import PATIENCE, RESOLVE_SECONDS, findings
 from batchudp_handler.config import HandlerConfig
-from batchudp_handler.core.wire.datagram import CHECKSUM, Ack, Header, encode_ack, parse
+from batchudp_handler.core.wire.ack import Ack, encode_ack
+from batchudp_handler.core.wire.datagram import CHECKSUM, Header, parse
 from batchudp_handler.platform import usable_buffer
 from tests.cli.test_receive import Running, run
 

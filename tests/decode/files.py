@@ -6,17 +6,15 @@ from struct import pack
 from zlib import compress
 
 from batchudp_handler.core.payload.compression import Codec
+from batchudp_handler.core.wire.ack import Ack, encode_ack
 from batchudp_handler.core.wire.datagram import (
     CHECKSUM,
-    Ack,
     Baseline,
     Seal,
-    Sync,
-    encode_ack,
     encode_baseline,
     encode_data,
-    encode_sync,
 )
+from batchudp_handler.core.wire.sync import Sync, encode_sync
 
 STREAM = 0x0102030405060708
 ROWS = b'[{"message":"hi","level":"warning","name":"shop"},{"message":"a\\u001b[31mb"}]'

@@ -14,18 +14,16 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from batchudp_handler.core.wire.ack import Ack, encode_ack
 from batchudp_handler.core.wire.auth import AeadKey, HmacKey, Key
 from batchudp_handler.core.wire.datagram import (
     CHECKSUM,
-    Ack,
     Baseline,
     Seal,
-    Sync,
-    encode_ack,
     encode_baseline,
     encode_data,
-    encode_sync,
 )
+from batchudp_handler.core.wire.sync import Sync, encode_sync
 
 HERE = Path(__file__).parent
 SECRET = bytes(range(32))

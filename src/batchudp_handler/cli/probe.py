@@ -8,16 +8,10 @@ import time
 from typing import TYPE_CHECKING, TypeAlias
 
 from batchudp_handler.core.errors import DecodeError
+from batchudp_handler.core.wire.ack import decode_ack
 from batchudp_handler.core.wire.constants import HEADER_SIZE, MAX_DATAGRAM_SIZE
-from batchudp_handler.core.wire.datagram import (
-    DatagramType,
-    Header,
-    Sync,
-    decode_ack,
-    encode_data,
-    encode_sync,
-    parse,
-)
+from batchudp_handler.core.wire.datagram import DatagramType, Header, encode_data, parse
+from batchudp_handler.core.wire.sync import Sync, encode_sync
 from batchudp_handler.platform import (
     AF_UNIX,
     PathDiscovery,

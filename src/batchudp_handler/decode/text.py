@@ -16,22 +16,18 @@ from batchudp_handler.core.errors import DecodeError
 from batchudp_handler.core.payload.codec import Codec, decode_payload
 from batchudp_handler.core.payload.limits import DecodeLimits
 from batchudp_handler.core.records.rebuild import records
+from batchudp_handler.core.wire.ack import decode_ack
 from batchudp_handler.core.wire.constants import MODULUS, NO_COOKIE
-from batchudp_handler.core.wire.datagram import (
-    CHECKSUM,
-    Baseline,
-    DatagramType,
-    Header,
-    decode_ack,
-    decode_sync,
-    parse,
-)
+from batchudp_handler.core.wire.datagram import CHECKSUM, Baseline, DatagramType, Header, parse
+from batchudp_handler.core.wire.sync import decode_sync
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from batchudp_handler.core.wire.ack import Ack
     from batchudp_handler.core.wire.auth import Key
-    from batchudp_handler.core.wire.datagram import Ack, Seal, Sync
+    from batchudp_handler.core.wire.datagram import Seal
+    from batchudp_handler.core.wire.sync import Sync
     from batchudp_handler.decode.capture import Found
 
 __all__ = ["Describer"]

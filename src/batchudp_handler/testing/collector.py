@@ -16,15 +16,8 @@ from batchudp_handler.core.errors import DecodeError
 from batchudp_handler.core.payload.codec import decode_payload
 from batchudp_handler.core.payload.limits import DecodeLimits
 from batchudp_handler.core.records.rebuild import records
-from batchudp_handler.core.wire.datagram import (
-    CHECKSUM,
-    Baseline,
-    DatagramType,
-    Header,
-    Sync,
-    decode_sync,
-    parse,
-)
+from batchudp_handler.core.wire.datagram import CHECKSUM, Baseline, DatagramType, Header, parse
+from batchudp_handler.core.wire.sync import Sync, decode_sync
 from batchudp_handler.platform import AF_UNIX, grow_receive_buffer
 from batchudp_handler.settings import timeout as as_timeout
 

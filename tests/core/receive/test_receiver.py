@@ -27,22 +27,19 @@ from batchudp_handler.core.receive.events import (
 )
 from batchudp_handler.core.receive.reassembly import ReassemblyLimits
 from batchudp_handler.core.receive.receiver import ReceiverProtocol, ReceiverSettings
+from batchudp_handler.core.wire.ack import Ack, decode_ack, encode_ack
 from batchudp_handler.core.wire.auth import HmacKey
 from batchudp_handler.core.wire.constants import NO_COOKIE
 from batchudp_handler.core.wire.datagram import (
     CHECKSUM,
-    Ack,
     Baseline,
     Header,
     Seal,
-    Sync,
-    decode_ack,
-    encode_ack,
     encode_baseline,
     encode_data,
-    encode_sync,
     parse,
 )
+from batchudp_handler.core.wire.sync import Sync, encode_sync
 
 if TYPE_CHECKING:
     from batchudp_handler.core.receive.stats import Address, ReceiverStats, StreamStats

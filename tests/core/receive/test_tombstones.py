@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchudp_handler.core.receive.tombstones import Tombstone, Tombstones
-from batchudp_handler.core.wire.datagram import Sync
+from batchudp_handler.core.wire.sync import Sync
 
 SECRET = b"s" * 32
 

@@ -7,17 +7,10 @@ from typing import TYPE_CHECKING, Any
 from batchudp_handler.core.payload.encoded import Encoded
 from batchudp_handler.core.send.sender import SenderProtocol, SenderSettings, StoragePolicy
 from batchudp_handler.core.send.window import DatagramState, RetainedDatagram, SendWindow
+from batchudp_handler.core.wire.ack import Ack, encode_ack
 from batchudp_handler.core.wire.constants import WINDOW_SIZE
-from batchudp_handler.core.wire.datagram import (
-    CHECKSUM,
-    Ack,
-    DatagramType,
-    Header,
-    Sync,
-    decode_sync,
-    encode_ack,
-    parse,
-)
+from batchudp_handler.core.wire.datagram import CHECKSUM, DatagramType, Header, parse
+from batchudp_handler.core.wire.sync import Sync, decode_sync
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import count
 
 from batchudp_handler.core.send.peer import REMEMBERED_EPOCHS, Peer, Verdict
-from batchudp_handler.core.wire.datagram import Ack
+from batchudp_handler.core.wire.ack import Ack
 
 OLD, NEW = 11, 22
 

@@ -19,17 +19,10 @@ from batchudp_handler.core.send.sender import (
     StoragePolicy,
     StoredDatagram,
 )
+from batchudp_handler.core.wire.ack import Ack, encode_ack
 from batchudp_handler.core.wire.auth import HmacKey
-from batchudp_handler.core.wire.datagram import (
-    CHECKSUM,
-    Ack,
-    DatagramType,
-    Header,
-    Sync,
-    decode_sync,
-    encode_ack,
-    parse,
-)
+from batchudp_handler.core.wire.datagram import CHECKSUM, DatagramType, Header, parse
+from batchudp_handler.core.wire.sync import Sync, decode_sync
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,15 +13,10 @@ from typing import Any
 import pytest
 
 from batchudp_handler.core.errors import ConfigError, DecodeError, Reason
+from batchudp_handler.core.wire.ack import Ack, encode_ack
 from batchudp_handler.core.wire.auth import AeadKey, HmacKey, Key, KeyRing, hkdf_sha256
-from batchudp_handler.core.wire.datagram import (
-    CHECKSUM,
-    Ack,
-    Sync,
-    encode_ack,
-    encode_data,
-    encode_sync,
-)
+from batchudp_handler.core.wire.datagram import CHECKSUM, encode_data
+from batchudp_handler.core.wire.sync import Sync, encode_sync
 
 VECTORS = Path(__file__).parents[2] / "vectors"
 SECRET = bytes(range(32))

@@ -14,23 +14,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchudp_handler.core.errors import DecodeError, Reason
+from batchudp_handler.core.wire.ack import Ack, decode_ack, encode_ack
 from batchudp_handler.core.wire.auth import HmacKey
 from batchudp_handler.core.wire.datagram import (
     CHECKSUM,
-    Ack,
     Baseline,
     DatagramType,
     Header,
     Seal,
-    Sync,
-    decode_ack,
-    decode_sync,
-    encode_ack,
     encode_baseline,
     encode_data,
-    encode_sync,
     parse,
 )
+from batchudp_handler.core.wire.sync import Sync, decode_sync, encode_sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from batchudp_handler.core.receive.replies import Replies
     from batchudp_handler.core.receive.state import ReceiverState
     from batchudp_handler.core.receive.stats import Address
-    from batchudp_handler.core.wire.datagram import Header, Seal, Sync
+    from batchudp_handler.core.wire.datagram import Header, Seal
+    from batchudp_handler.core.wire.sync import Sync
 
 __all__ = ["AcknowledgedReception"]
 

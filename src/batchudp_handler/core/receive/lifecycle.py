@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from batchudp_handler.core.receive.replies import Replies
     from batchudp_handler.core.receive.state import ReceiverState
     from batchudp_handler.core.receive.stream import Stream
-    from batchudp_handler.core.wire.datagram import Sync
+    from batchudp_handler.core.wire.sync import Sync
 
 __all__ = ["Lifecycle"]
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from batchudp_handler.core.receive.state import ReceiverState
     from batchudp_handler.core.receive.stats import Address
     from batchudp_handler.core.receive.tombstones import Tombstone
-    from batchudp_handler.core.wire.datagram import Header, Sync
+    from batchudp_handler.core.wire.datagram import Header
+    from batchudp_handler.core.wire.sync import Sync
 
 __all__ = ["OneWayReception"]
 

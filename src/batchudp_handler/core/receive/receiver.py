@@ -26,7 +26,8 @@ from batchudp_handler.core.receive.refusals import Refusals
 from batchudp_handler.core.receive.replies import Replies
 from batchudp_handler.core.receive.settings import ReceiverSettings
 from batchudp_handler.core.receive.state import ReceiverState
-from batchudp_handler.core.wire.datagram import Baseline, DatagramType, Header, decode_sync, parse
+from batchudp_handler.core.wire.datagram import Baseline, DatagramType, Header, parse
+from batchudp_handler.core.wire.sync import decode_sync
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from batchudp_handler.core.errors import DecodeError, Reason
 from batchudp_handler.core.receive.cookies import ChallengeLimiter, CookieMaker
-from batchudp_handler.core.wire.datagram import Ack, encode_ack
+from batchudp_handler.core.wire.ack import Ack, encode_ack
 
 if TYPE_CHECKING:
     from batchudp_handler.core.receive.acknowledged_stream import AcknowledgedStream
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from batchudp_handler.core.receive.stats import Address
     from batchudp_handler.core.receive.tombstones import Tombstone
     from batchudp_handler.core.wire.auth import KeyRing
-    from batchudp_handler.core.wire.datagram import Seal, Sync
+    from batchudp_handler.core.wire.datagram import Seal
+    from batchudp_handler.core.wire.sync import Sync
 
 __all__ = ["Replies"]
 

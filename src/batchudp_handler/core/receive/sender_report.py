@@ -10,7 +10,7 @@ from batchudp_handler.core.errors import DecodeError, Reason
 from batchudp_handler.core.wire.constants import MODULUS
 
 if TYPE_CHECKING:
-    from batchudp_handler.core.wire.datagram import Sync
+    from batchudp_handler.core.wire.sync import Sync
 
 __all__ = ["SenderReport"]
 

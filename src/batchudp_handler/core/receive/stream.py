@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from batchudp_handler.core.receive.ledger import RecordLedger
-    from batchudp_handler.core.wire.datagram import Header, Sync
+    from batchudp_handler.core.wire.datagram import Header
+    from batchudp_handler.core.wire.sync import Sync
 
 __all__ = ["CompleteBatch", "Stream"]
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from batchudp_handler.core.wire.constants import MAX_SEQ, MODULUS
 
 if TYPE_CHECKING:
-    from batchudp_handler.core.wire.datagram import Sync
+    from batchudp_handler.core.wire.sync import Sync
 
 __all__ = ["Tombstone", "Tombstones"]
 

@@ -18,7 +18,7 @@ from batchudp_handler.core.send.window import DatagramState
 if TYPE_CHECKING:
     from batchudp_handler.core.send.connection import Connection
     from batchudp_handler.core.send.window import AckOutcome
-    from batchudp_handler.core.wire.datagram import Ack
+    from batchudp_handler.core.wire.ack import Ack
 
 __all__ = ["Answers"]
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from batchudp_handler.core.send.delivery import Delivery
 from batchudp_handler.core.send.outgoing import BaselineStream, OutgoingStream
 from batchudp_handler.core.send.retry import SendFailure, backoff
-from batchudp_handler.core.wire.datagram import Sync
+from batchudp_handler.core.wire.sync import Sync
 
 if TYPE_CHECKING:
     from collections.abc import Callable

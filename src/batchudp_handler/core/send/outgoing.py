@@ -11,19 +11,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from batchudp_handler.core.errors import DecodeError, Reason
+from batchudp_handler.core.wire.ack import Ack, decode_ack
 from batchudp_handler.core.wire.constants import HEADER_SIZE
-from batchudp_handler.core.wire.datagram import (
-    Ack,
-    DatagramType,
-    Header,
-    decode_ack,
-    encode_data,
-    encode_sync,
-    parse,
-)
+from batchudp_handler.core.wire.datagram import DatagramType, Header, encode_data, parse
+from batchudp_handler.core.wire.sync import encode_sync
 
 if TYPE_CHECKING:
-    from batchudp_handler.core.wire.datagram import Seal, Sync
+    from batchudp_handler.core.wire.datagram import Seal
+    from batchudp_handler.core.wire.sync import Sync
 
 __all__ = ["BaselineStream", "OutgoingStream", "SealedGroup"]
 

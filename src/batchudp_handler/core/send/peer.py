@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from batchudp_handler.core.wire.constants import MODULUS, NO_COOKIE
 
 if TYPE_CHECKING:
-    from batchudp_handler.core.wire.datagram import Ack
+    from batchudp_handler.core.wire.ack import Ack
 
 __all__ = ["Peer", "Verdict"]
 

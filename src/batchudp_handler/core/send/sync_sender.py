@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from batchudp_handler.core.wire.datagram import Sync
+from batchudp_handler.core.wire.sync import Sync
 
 if TYPE_CHECKING:
     from batchudp_handler.core.send.connection import Connection

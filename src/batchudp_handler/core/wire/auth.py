@@ -1,4 +1,4 @@
-"""Who sealed this datagram?
+"""Keys that both ends share, and the seals made from them.
 
 A key is an id, a secret and an algorithm that nothing on the wire can change. It has two seals,
 one for each end, because the two directions use different keys derived from the secret: an ACK
@@ -41,17 +41,17 @@ _SEALED_AT = slice(28, 32)
 
 
 class Cipher(Protocol):
-    """What is needed of `cryptography`'s ChaCha20Poly1305."""
+    """The part of `cryptography`'s ChaCha20Poly1305 that is used."""
 
     def encrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None) -> bytes:
         """Return ciphertext and tag."""
 
     def decrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None) -> bytes:
-        """Return the plain text, or raise."""
+        """Return the plain text; raise anything if it was changed."""
 
 
 class Key(Protocol):
-    """What both ends configure."""
+    """A shared secret with a number, as both ends configure it."""
 
     @property
     def key_id(self) -> int:
@@ -59,11 +59,11 @@ class Key(Protocol):
 
     @property
     def sender(self) -> Seal:
-        """Seals DATA and SYNC, opens ACK."""
+        """The sender's seal: it seals DATA and SYNC, and opens ACK."""
 
     @property
     def receiver(self) -> Seal:
-        """Opens DATA and SYNC, seals ACK."""
+        """The receiver's seal: it opens DATA and SYNC, and seals ACK."""
 
 
 def hkdf_sha256(secret: bytes, *, salt: bytes, info: bytes) -> bytes:
@@ -86,12 +86,12 @@ class HmacKey:
 
     @property
     def sender(self) -> Seal:
-        """Seals DATA and SYNC, opens ACK."""
+        """The sender's seal: it seals DATA and SYNC, and opens ACK."""
         return self._sender
 
     @property
     def receiver(self) -> Seal:
-        """Opens DATA and SYNC, seals ACK."""
+        """The receiver's seal: it opens DATA and SYNC, and seals ACK."""
         return self._receiver
 
     def __repr__(self) -> str:
@@ -121,12 +121,12 @@ class AeadKey:
 
     @property
     def sender(self) -> Seal:
-        """Seals DATA and SYNC, opens ACK."""
+        """The sender's seal: it seals DATA and SYNC, and opens ACK."""
         return self._sender
 
     @property
     def receiver(self) -> Seal:
-        """Opens DATA and SYNC, seals ACK."""
+        """The receiver's seal: it opens DATA and SYNC, and seals ACK."""
         return self._receiver
 
     def __repr__(self) -> str:
@@ -153,7 +153,7 @@ class KeyRing:
             self._seals[0] = CHECKSUM
 
     def seal(self, key_id: int) -> Seal:
-        """The seal to open a datagram with; raises `DecodeError` when there is none."""
+        """Return the seal to open a datagram with; raise `DecodeError` when there is none."""
         found = self._seals.get(key_id)
         if found is None:
             raise DecodeError(Reason.UNKNOWN_KEY if key_id else Reason.UNAUTHENTICATED)
@@ -178,7 +178,7 @@ class _HmacSeal:
         return datagram + hmac.digest(self._sealing, datagram, "sha256")[:TAG_SIZE]
 
     def open(self, datagram: bytes) -> bytes:
-        """Compare the tag in constant time."""
+        """Return the body if the tag is right; compare in constant time."""
         if len(datagram) < HEADER_SIZE + TAG_SIZE:
             raise DecodeError(Reason.MALFORMED, "shorter than header and trailer")
         expected = hmac.digest(self._opening, datagram[:-TAG_SIZE], "sha256")[:TAG_SIZE]
@@ -207,7 +207,7 @@ class _AeadSeal:
         return header + cipher.encrypt(_nonce(header), body, header)
 
     def open(self, datagram: bytes) -> bytes:
-        """Verify, and decrypt DATA."""
+        """Return the body if the tag is right, of DATA decrypted."""
         if datagram[_TYPE] > DatagramType.DATA_ACKNOWLEDGED:
             return self._signature.open(datagram)
         if len(datagram) < HEADER_SIZE + TAG_SIZE:
@@ -229,13 +229,13 @@ class _StreamCiphers:
         self._by_stream: dict[bytes, Cipher] = {}
 
     def get(self, stream_id: bytes) -> Cipher:
-        """The cipher of a stream, remembered."""
+        """Return the cipher of a stream, and remember it."""
         cipher = self._by_stream.get(stream_id) or self._derive(stream_id)
         self._remember(stream_id, cipher)
         return cipher
 
     def decrypt(self, header: bytes, sealed: bytes) -> bytes:
-        """Open DATA. A cipher is remembered only when it has opened something."""
+        """Open DATA; remember a cipher only when it has opened something."""
         stream_id = header[_STREAM_ID]
         cipher = self._by_stream.get(stream_id) or self._derive(stream_id)
         try:
@@ -257,7 +257,7 @@ class _StreamCiphers:
 
 
 def _nonce(header: bytes) -> bytes:
-    """12 bytes that never come twice with one stream's key: bytes are sealed once."""
+    """Return 12 bytes that never come twice with one stream's key: bytes are sealed once."""
     return header[_SEALED_AT] + header[_SEQ]
 
 

@@ -1,4 +1,4 @@
-"""Names of the sockets at which senders wait for answers, beside the socket of a unix receiver.
+"""Names of the sockets at which senders wait for answers, beside a unix receiver's socket.
 
 The directory may have another name on each end, as a volume in two containers has. So the sender
 chooses a file name that no two choose, and the receiver looks for it in its own directory.
@@ -13,7 +13,7 @@ DIGITS = 16
 
 
 def reply_path(receiver: str, number: int) -> str:
-    """The path of a sender's socket beside the receiver's.
+    """Return the path of a sender's socket beside the receiver's.
 
     >>> reply_path("/run/log.sock", 0xBEEF)
     '/run/.batchudp-000000000000beef'
@@ -23,14 +23,14 @@ def reply_path(receiver: str, number: int) -> str:
 
 
 def is_reply_name(name: str) -> bool:
-    """Whether a file name is one of a sender's socket."""
+    """Return whether a file name is that of a sender's socket."""
     digits = name.removeprefix(PREFIX)
     is_ours = name.startswith(PREFIX) and len(digits) == DIGITS
     return is_ours and set(digits) <= set("0123456789abcdef")
 
 
 def beside(receiver: str, sender: str) -> str:
-    """Where the receiver finds the socket of a sender; any other path is as it was.
+    """Return where the receiver finds the socket of a sender; any other path is as it was.
 
     >>> beside("/var/run/app/log.sock", "/logs/.batchudp-000000000000beef")
     '/var/run/app/.batchudp-000000000000beef'

@@ -1,4 +1,4 @@
-"""The bytes of a spool segment.
+"""Frames of a spool segment: encoding, checking, and finding them in a damaged file.
 
 A segment is a file of frames, one after the other: the length of a sealed datagram (u32), the
 CRC32 of it (u32), the datagram. There is no index and no file header, so a segment is right up to
@@ -38,7 +38,7 @@ _OPENING = MAGIC + bytes((VERSION,))
 
 
 class Frame(NamedTuple):
-    """Where a sealed datagram lies in its segment."""
+    """The place of a sealed datagram in its segment."""
 
     seq: int
     records: int
@@ -50,12 +50,13 @@ class Frame(NamedTuple):
 
     @property
     def end(self) -> int:
+        """Where the next frame begins."""
         return self.offset + self.length
 
 
 @dataclass(slots=True)
 class Scan:
-    """What a segment holds."""
+    """The contents of a segment."""
 
     frames: list[Frame] = field(default_factory=list)
     corrupt: int = 0
@@ -68,7 +69,7 @@ class Scan:
 
 
 def encode_frame(sealed: bytes) -> bytes:
-    """The bytes of one frame."""
+    """Return the bytes of one frame."""
     return _FRAME.pack(len(sealed), crc32(sealed)) + sealed
 
 
@@ -82,12 +83,12 @@ def make_frame(sealed: bytes, offset: int) -> Frame:
 
 
 def is_intact(frame: Frame, sealed: bytes) -> bool:
-    """Whether these bytes, read back, are the datagram that was stored."""
+    """Return whether these bytes, read back, are the datagram that was stored."""
     return len(sealed) == frame.length and crc32(sealed) == frame.checksum
 
 
 def is_own_beginning(data: bytes, stream_id: int) -> bool:
-    """Whether a file without an intact frame is what a writer of this stream leaves that dies.
+    """Return whether a dying writer of this stream may have left a file without intact frames.
 
     That is the beginning of a frame, a damaged frame, or nothing: no bytes, or zeros where the
     machine went down before the bytes were on the disk.
@@ -103,7 +104,7 @@ def is_own_beginning(data: bytes, stream_id: int) -> bool:
 
 
 def header_fields(sealed: bytes) -> tuple[int, int, int] | None:
-    """Stream id, sequence number and records; None: this is no sealed datagram.
+    """Return stream id, sequence number and records; None: this is no sealed datagram.
 
     The records of a group of fragments are settled with the last of them, so the others have none.
     """
@@ -131,7 +132,7 @@ def scan_segment(data: bytes, stream_id: int) -> Scan:
 
 
 def _frame_at(data: bytes, position: int, stream_id: int) -> Frame | None:
-    """The intact frame that begins here."""
+    """Return the intact frame that begins here, if one does."""
     end = _stated_end(data, position)
     if end is None or end > len(data):
         return None
@@ -145,7 +146,7 @@ def _frame_at(data: bytes, position: int, stream_id: int) -> Frame | None:
 
 
 def _stated_end(data: bytes, position: int) -> int | None:
-    """Where the frame here says that it ends; None: it says nothing credible."""
+    """Return the end that the frame here states; None: it states nothing credible."""
     if len(data) - position < FRAME_OVERHEAD:
         return None
     length = _FRAME.unpack_from(data, position)[0]
@@ -172,19 +173,19 @@ def _skip(data: bytes, position: int, stream_id: int, scan: Scan) -> int:
 
 
 def _stated_records(data: bytes, position: int) -> int:
-    """How many records the damaged frame here says that it has, at least one."""
+    """Return how many records the damaged frame here states, at least one."""
     offset = position + FRAME_OVERHEAD
     fields = header_fields(data[offset : offset + HEADER_SIZE])
     return 1 if fields is None else max(1, fields[2])
 
 
 def _may_begin_at(data: bytes, position: int) -> bool:
-    """Whether a frame, or the end of the segment, is here."""
+    """Return whether a frame, or the end of the segment, is here."""
     return position == len(data) or data.startswith(_OPENING, position + FRAME_OVERHEAD)
 
 
 def _next_intact(data: bytes, position: int, stream_id: int) -> int | None:
-    """Where the next intact frame begins, looking at each place that has the magic bytes."""
+    """Return where the next intact frame begins, looking wherever the magic bytes are."""
     found = data.find(_OPENING, position + FRAME_OVERHEAD)
     while found >= 0:
         if _frame_at(data, found - FRAME_OVERHEAD, stream_id) is not None:
