@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from batchudp_handler.core.payload.encoded import Encoded
 from batchudp_handler.core.send.sender import SenderProtocol, SenderSettings, StoragePolicy
-from batchudp_handler.core.send.window import DatagramState, RetainedDatagram, SendWindow
 from batchudp_handler.core.wire.ack import Ack, encode_ack
 from batchudp_handler.core.wire.constants import WINDOW_SIZE
 from batchudp_handler.core.wire.datagram import CHECKSUM, DatagramType, Header, parse
@@ -110,24 +109,6 @@ def test_what_has_a_number_is_not_told_as_dropped_before_numbering() -> None:
     link.wait(20.0)
     assert link.syncs[-1].floor == link.syncs[-1].next_seq > 1_000
     assert {sync.dropped_records for sync in link.syncs} == {0}
-
-
-def test_a_bitmap_above_an_older_floor_is_read_from_that_floor() -> None:
-    """The receiver does not know yet that the first datagram was given up."""
-    window = SendWindow()
-    for seq in range(3):
-        window.append(
-            RetainedDatagram(
-                seq, records=1, n_rec=1, end_rec=seq + 1, data=b"x", size=1, sealed=0.0
-            )
-        )
-    for each in list(window):
-        window.on_sent(each, 0.0)
-    first, second, third = list(window)
-    window.abandon(first)
-    window.on_ack(0, 0b010)
-    assert second.state is DatagramState.HELD
-    assert third.state is DatagramState.IN_FLIGHT
 
 
 def answer_all(link: Link, seconds: float) -> None:

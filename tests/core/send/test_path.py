@@ -6,7 +6,7 @@ import pytest
 
 from batchudp_handler.core.send.counters import SenderCounters
 from batchudp_handler.core.send.path import Path
-from batchudp_handler.core.send.window import AckOutcome, RetainedDatagram
+from batchudp_handler.core.send.window import AckOutcome, RetainedDatagram, SendWindow
 
 
 def sent(*times: float) -> RetainedDatagram:
@@ -81,3 +81,67 @@ def test_spurious_losses_are_told_from_true_ones(now: float, spurious: int) -> N
     datagram.was_lost = True
     acked(path, datagram, now)
     assert counters.spurious == spurious
+
+
+def test_an_outage_begins_the_window_anew() -> None:
+    """What the path took before it says nothing any more."""
+    path = path_with(0.1)
+    initial = path.congestion.window
+    path.congestion.on_acked(10_000, initial)
+    path.rtt.doubt = 1.0
+    path.restart()
+    assert path.congestion.window == initial
+    assert path.rtt.doubt == 0.0
+
+
+def test_another_size_is_judged_by_itself() -> None:
+    """A suspicion about the old one is forgotten."""
+    path = path_with()
+    for number in range(20):
+        path.on_sent(sized(1_400), number * 0.3)
+        path.black_hole.on_answer(1_000)
+    assert path.black_hole.suspected_size(6.0) == 1_200
+    path.set_datagram_size(1_200)
+    assert path.black_hole.suspected_size(6.0) is None
+
+
+def sized(size: int) -> RetainedDatagram:
+    return RetainedDatagram(0, records=1, n_rec=1, end_rec=1, data=b"", size=size, sealed=0.0)
+
+
+def test_an_answer_without_progress_does_not_end_the_backoff() -> None:
+    """Nor does it tell a round trip."""
+    path = path_with()
+    path.timer.on_expired(1.0)
+    path.on_acked(AckOutcome(), 0, 2.0, is_open=True)
+    assert path.timer.is_backed_off
+    assert path.rtt.smoothed is None
+
+
+def test_what_is_lost_halves_the_window_and_is_remembered() -> None:
+    """A datagram that was overtaken by an acked one and is overdue; nothing else."""
+    path, window = path_with(0.1), SendWindow()
+    for seq in range(3):
+        window.append(
+            RetainedDatagram(seq, records=1, n_rec=1, end_rec=seq + 1, data=b"", size=1, sealed=0)
+        )
+    for each in list(window):
+        window.on_sent(each, 0.0)
+    path.congestion.on_acked(1 << 20, 1 << 20)
+    before = path.congestion.window
+    assert path.detect_lost(window, 0.05) == []
+    window.on_ack(0, 0b010)
+    lost = path.detect_lost(window, 0.2)
+    assert [each.seq for each in lost] == [0]
+    assert lost[0].was_lost
+    assert path.congestion.window == before // 2
+
+
+def test_a_loss_of_what_was_never_sent_again_was_none() -> None:
+    """Its answer was only late: wait longer from now on, and count no copy."""
+    path = path_with(0.1)
+    datagram = sent(1.0)
+    datagram.was_lost = True
+    before = path.rtt.threshold
+    acked(path, datagram, 1.3)
+    assert path.rtt.threshold > before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import count
 
 from batchudp_handler.core.send.peer import REMEMBERED_EPOCHS, Peer, Verdict
@@ -88,3 +89,36 @@ def test_only_news_of_the_current_receiver_counts() -> None:
     assert answer(peer, OLD, next(counters)) is Verdict.NEW_RECEIVER
     assert answer(peer, OLD, next(counters)) is Verdict.CURRENT
     assert answer(peer, OLD, 1) is Verdict.REPLAYED
+
+
+def test_a_receiver_is_new_until_it_has_answered() -> None:
+    """Its challenge was taken up, and nothing more is known of it."""
+    peer = Peer()
+    assert not peer.is_new
+    challenge(peer, OLD)
+    assert peer.is_new
+    answer(peer, OLD)
+    assert not peer.is_new
+
+
+def test_counts_that_begin_again_mean_that_the_stream_was_forgotten() -> None:
+    """They are told modulo 2**32, so small steps back are steps back and large ones are not."""
+    peer = Peer()
+    challenge(peer, OLD)
+    answer(peer, OLD)
+    ack = Ack(receiver_epoch=OLD, delivered_records=90, rejected_records=10, floor=5, credit=7)
+    assert peer.update(1, ack) == 10
+    assert not peer.has_forgotten(ack)
+    assert peer.has_forgotten(replace(ack, delivered_records=0, rejected_records=0))
+    assert not peer.has_forgotten(replace(ack, delivered_records=89 + (1 << 31)))
+
+
+def test_the_floor_never_falls() -> None:
+    """An answer with an older one was under way for longer."""
+    peer = Peer()
+    challenge(peer, OLD)
+    answer(peer, OLD)
+    peer.update(1, Ack(receiver_epoch=OLD, floor=5, credit=7))
+    peer.update(2, Ack(receiver_epoch=OLD, floor=3, closing=True))
+    assert peer.floor == 5
+    assert peer.has_no_place

@@ -275,3 +275,155 @@ class WindowAgainstSets(RuleBasedStateMachine):
 
 
 TestWindowAgainstSets = WindowAgainstSets.TestCase
+
+
+def test_a_bitmap_above_an_older_floor_is_read_from_that_floor() -> None:
+    """The receiver does not know yet that the first datagram was given up."""
+    window = SendWindow()
+    for seq in range(3):
+        window.append(
+            RetainedDatagram(
+                seq, records=1, n_rec=1, end_rec=seq + 1, data=b"x", size=1, sealed=0.0
+            )
+        )
+    for each in list(window):
+        window.on_sent(each, 0.0)
+    first, second, third = list(window)
+    window.abandon(first)
+    window.on_ack(0, 0b010)
+    assert second.state is DatagramState.HELD
+    assert third.state is DatagramState.IN_FLIGHT
+
+
+def get(window: SendWindow, seq: int) -> RetainedDatagram:
+    found = window.get(seq)
+    assert found is not None
+    return found
+
+
+def test_the_transmission_of_what_was_settled_meanwhile_changes_nothing() -> None:
+    """An ack came between the choice and the transmission."""
+    window = window_with(2, sent=1)
+    first = get(window, 0)
+    window.on_ack(0, 0b1)
+    window.on_sent(first, 5.0)
+    assert first.state is DatagramState.HELD
+    assert first.sent_count == 2
+    assert window.bytes_in_flight == 0
+
+
+def test_what_waits_already_is_not_queued_twice() -> None:
+    """It is sent once."""
+    window = window_with(1)
+    window.requeue(get(window, 0))
+    assert send_next(window, 0.0) == 0
+    assert window.peek() is None
+
+
+def test_what_waits_can_be_given_up_without_being_sent() -> None:
+    """It is not sent any more, and giving it up again changes nothing."""
+    window = window_with(2)
+    second = get(window, 1)
+    window.abandon(second)
+    window.abandon(second)
+    assert send_next(window, 0.0) == 0
+    assert window.peek() is None
+    assert (window.retained_bytes, window.retained_records) == (SIZE, 1)
+
+
+def test_bytes_move_between_memory_and_spool() -> None:
+    """Records count where their only copy or their safest is; bytes count in memory."""
+    window = window_with(2)
+    first = get(window, 0)
+    window.unload(first)  # the spool has it not
+    assert window.retained_bytes == 2 * SIZE
+    window.store(first)
+    window.store(first)
+    assert (window.retained_records, window.stored_records) == (1, 1)
+    window.unload(first)
+    assert first.data is None
+    assert window.retained_bytes == SIZE
+    window.load(first, b"again")
+    window.load(first, b"twice")
+    assert first.data == b"again"
+    window.unstore(first)
+    window.unstore(first)
+    assert (window.retained_records, window.stored_records) == (2, 0)
+
+
+def test_what_was_given_up_is_neither_stored_nor_loaded() -> None:
+    """Its bytes are gone for good."""
+    window = window_with(2)
+    second = get(window, 1)
+    window.abandon(second)
+    window.store(second)
+    window.unstore(second)
+    window.load(second, b"late")
+    assert second.data is None
+    assert not second.is_stored
+
+
+def test_the_ack_of_what_was_given_up_settles_no_record() -> None:
+    """It was counted when it was given up."""
+    window = window_with(3, sent=3)
+    window.abandon(get(window, 1))
+    outcome = window.on_ack(0, 0b010)
+    assert outcome.acked == []
+    outcome = window.on_ack(3, 0)
+    assert outcome.final_records == 2
+
+
+def test_what_the_receiver_forgot_while_it_was_given_up_is_not_sent_again() -> None:
+    """A receiver that lets go of a datagram it held has it sent again; not this one."""
+    window = window_with(3, sent=3)
+    window.on_ack(0, 0b110)
+    window.abandon(get(window, 1))
+    outcome = window.on_ack(0, 0b000)
+    assert [each.seq for each in outcome.forgotten] == [2]
+    assert queued(window) == [2]
+
+
+def test_the_newest_of_several_is_the_one_sent_last() -> None:
+    """From its transmission the round trip is measured."""
+    window = window_with(3, sent=2)
+    window.requeue(get(window, 0))
+    send_next(window, 5.0)
+    outcome = window.on_ack(0, 0b011)
+    assert outcome.newest is get(window, 0)
+
+
+def test_without_anything_overtaken_nothing_becomes_overdue() -> None:
+    """Time alone declares no loss."""
+    window = window_with(2, sent=2)
+    assert window.loss_time(0.1) is None
+    assert window.detect_lost(1e9, 0.1) == []
+    window.on_ack(0, 0b10)
+    assert window.loss_time(0.5) == 0.5
+    assert window_with(1).loss_time(0.1) is None
+
+
+def test_what_is_probed_is_the_oldest_in_flight() -> None:
+    """Nothing, if nothing is on the way."""
+    assert window_with(2).oldest_unheld(2) == []
+    window = window_with(4, sent=3)
+    window.on_ack(0, 0b001)
+    assert [each.seq for each in window.oldest_unheld(5)] == [1, 2]
+    assert [each.seq for each in window.oldest_unheld(1)] == [1]
+
+
+def test_a_probe_keeps_the_order_of_transmissions() -> None:
+    """What is sent again while in flight becomes the youngest."""
+    window = window_with(2, sent=2)
+    window.on_sent(get(window, 0), 5.0)
+    assert [each.seq for each in window.in_flight_datagrams()] == [1, 0]
+    assert window.bytes_in_flight == 2 * SIZE
+
+
+def test_a_gap_is_a_number_and_nothing_else() -> None:
+    """What the spool lost is appended as given up: it holds nothing and is not sent."""
+    window = SendWindow()
+    gap = RetainedDatagram(0, records=0, n_rec=0, end_rec=0, data=None, size=0, sealed=0.0)
+    gap.state = DatagramState.ABANDONED
+    window.append(gap)
+    assert window.peek() is None
+    assert window.retained_bytes == 0
