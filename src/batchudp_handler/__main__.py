@@ -1,4 +1,4 @@
-"""What does `python -m batchudp_handler` run?  `batchudp-receive`, or with `send` the other."""
+"""The command `python -m batchudp_handler`: `batchudp-receive`, or with `send` `batchudp-send`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How does a record look on a terminal, in a text file, and as a line of JSON?
+"""Records as text on a terminal or in a file, and as lines of JSON.
 
 What comes over the network may hold anything: colour codes that repaint a terminal, line breaks
 that forge a second record, marks that turn the reading direction (CWE-117, CWE-150). Text output
@@ -59,12 +59,13 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 def escape(text: str) -> str:
-    """The text with everything visible that could act on a terminal or forge a line."""
+    """Return the text with everything visible that could act on a terminal or forge a line."""
     return text if text.isprintable() else _DANGEROUS.sub(_escaped, text)
 
 
 def wants_colour(stream: IO[str], environ: Mapping[str, str]) -> bool:
-    """`NO_COLOR` forbids, `FORCE_COLOR` asks for it, else a terminal that can gets it."""
+    """Return whether to colour: never with `NO_COLOR`, always with `FORCE_COLOR`, else on
+    terminals."""
     if environ.get("NO_COLOR"):
         return False
     if environ.get("FORCE_COLOR"):
@@ -116,7 +117,7 @@ class TextFormatter(logging.Formatter):
         self._patterns = _coloured(pattern) if colour else ()
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as text, without changing it."""
+        """Return the record as text, without changing it."""
         values = dict(record.__dict__)
         arrival = values.get(ARRIVAL)
         if type(arrival) is Arrival and arrival.shadowed:
@@ -131,7 +132,7 @@ class TextFormatter(logging.Formatter):
         return line
 
     def _line_end(self, values: dict[str, Any]) -> str:
-        """The carriage return of a line from a file that ends its lines with two characters.
+        """Return the carriage return of a line from a file that has one at the end of each.
 
         At the very end of a line it can overwrite nothing, and a file comes out as it went in.
         """
@@ -142,7 +143,7 @@ class TextFormatter(logging.Formatter):
         return "\r"
 
     def _time(self, record: logging.LogRecord) -> str:
-        """Local time to the millisecond; the text of the latest second is kept."""
+        """Return the local time to the millisecond; the text of the latest second is kept."""
         second = int(record.created)
         if second != self._second:
             self._second_text = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(second))
@@ -165,7 +166,7 @@ class TextFormatter(logging.Formatter):
 
 
 def _coloured(pattern: str) -> tuple[tuple[int, str], ...]:
-    """The pattern once per colour; text from a record never gets into it."""
+    """Return the pattern once per colour; text from a record never gets into it."""
     dimmed = pattern.replace("%(asctime)s", f"{_DIM}%(asctime)s{_RESET}")
     return tuple(
         (level, _LEVEL_FIELD.sub(lambda found, c=colour: f"{c}{found[0]}{_RESET}", dimmed))  # type: ignore[misc]  # mypy cannot type a default in a lambda
@@ -187,7 +188,7 @@ class JSONFormatter(logging.Formatter):
         self._clean: Callable[[str], str] = str if raw else _escape_json
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as a line of JSON, without changing it."""
+        """Return the record as a line of JSON, without changing it."""
         told = {
             name: value
             for name, value in _members(self, record)
@@ -196,7 +197,7 @@ class JSONFormatter(logging.Formatter):
         return self._clean(json.dumps(told, ensure_ascii=False, default=repr))
 
     def plain(self, record: logging.LogRecord) -> str:
-        """The least that a line of JSON says of a record that cannot be shown whole."""
+        """Return the least that a line of JSON says of a record that cannot be shown whole."""
         names = {"level": "levelname", "logger": "name", "msg": "msg"}
         told = {key: _safe_text(record, name) for key, name in names.items()}
         return _escape_json(json.dumps(told, ensure_ascii=False))
@@ -250,7 +251,7 @@ def _text_in_json(value: Any) -> str:
 
 
 def _timestamp(created: float) -> str:
-    """RFC 3339 in UTC, to the microsecond."""
+    """Return a time by RFC 3339 in UTC, to the microsecond."""
     moment = datetime.fromtimestamp(created, UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond:06d}Z"
 
@@ -262,7 +263,7 @@ def _escape_json(text: str) -> str:
 
 
 def last_resort(formatter: logging.Formatter | None, record: logging.LogRecord) -> str:
-    """The line of a record that its formatter cannot show: plainer each time, in the same form."""
+    """Return the line of a record that its formatter cannot show, in the same form but plainer."""
     if isinstance(formatter, JSONFormatter):
         return formatter.plain(record)
     with contextlib.suppress(Exception):
@@ -275,7 +276,7 @@ _DEFAULT = TextFormatter()
 
 
 def _safe_text(record: logging.LogRecord, name: str) -> str:
-    """An attribute as text, whatever it is; a dash if it cannot be had."""
+    """Return an attribute as text, whatever it is; a dash if it cannot be had."""
     if name == "msg":
         with contextlib.suppress(Exception):
             return record.getMessage()

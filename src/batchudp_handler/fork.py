@@ -1,4 +1,4 @@
-"""Who has to know that this process is a child, and how does the child's last record get out?
+"""The handlers of a process after a fork, and the last records of a child.
 
 A forked child has the parent's memory, but none of its threads and not its place in the stream.
 Everything that owns a thread or a socket registers here and is told after the fork, in the
@@ -51,12 +51,12 @@ def track(item: ForkAware) -> None:
 
 
 def live() -> list[ForkAware]:
-    """What is tracked and still in use."""
+    """Return what is tracked and still in use."""
     return list(_tracked)
 
 
 def is_worker_process() -> bool:
-    """Whether a process pool started this process, by whatever method."""
+    """Return whether a process pool started this process, by whatever method."""
     for package in POOLS:
         module = sys.modules.get(f"{package}.process")
         if module is not None and module.current_process().name != "MainProcess":

@@ -1,4 +1,6 @@
-"""On the thread that logs, as little happens as can: filter, take a snapshot, append, and wake.
+"""The logging handler that ships records in batches over UDP.
+
+On the thread that logs, as little happens as possible: filter, take a snapshot, append, and wake.
 
 The handler's lock is not taken, for two reasons. A log call from a signal handler or a destructor
 would wait for itself; and `logging.shutdown` holds that lock while it waits for the flusher.
@@ -162,7 +164,7 @@ class BatchUDPHandler(logging.Handler):
 
     @classmethod
     def from_config(cls, config: HandlerConfig) -> BatchUDPHandler:
-        """A handler with the settings of `config`, such as `HandlerConfig.from_env` makes."""
+        """Return a handler with these settings, such as `HandlerConfig.from_env` makes."""
         settings: Any = values_of(config)
         return cls(**settings)
 
@@ -202,7 +204,7 @@ class BatchUDPHandler(logging.Handler):
         return record
 
     def filter(self, record: logging.LogRecord) -> bool | logging.LogRecord:  # type: ignore[override]  # Python 3.11 says bool
-        """As `logging.Filterer.filter` since Python 3.12: a filter may return another record."""
+        """Filter as `logging` does since Python 3.12: a filter may return another record."""
         for each in self.filters:
             result = each.filter(record) if hasattr(each, "filter") else each(record)
             if not result:
@@ -243,7 +245,7 @@ class BatchUDPHandler(logging.Handler):
         self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """As in `logging.Handler`, but for a stderr that raises: that is nothing to the caller."""
+        """Report an error as `logging.Handler` does, even where stderr raises."""
         with suppress(Exception):
             super().handleError(record)
 
@@ -308,7 +310,7 @@ class BatchUDPHandler(logging.Handler):
             return self._flusher.reconfigure(settings)
 
     def stats(self) -> SenderStats:
-        """The counters of this process, as a frozen dataclass."""
+        """Return the counters of this process, as a frozen dataclass."""
         return self._flusher.stats()
 
     @property
@@ -340,7 +342,7 @@ class BatchUDPHandler(logging.Handler):
         fork.drain_in_child(drain)
 
     def _follow_sigterm(self) -> None:
-        """At the first record and after a change: servers install handlers in between."""
+        """Follow SIGTERM or not, as set: at the first record, and after changes."""
         if not self._config.drain_on_sigterm or self._flusher.is_closed:
             end_draining(self)
         elif start_draining(self):

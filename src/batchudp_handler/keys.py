@@ -1,4 +1,4 @@
-"""How does a key get from a file into the program?
+"""The keys of key files.
 
 A key file is text; each line is a key:
 
@@ -38,7 +38,7 @@ LARGEST_FILE = 65_536
 
 
 def load_keys(paths: Iterable[str]) -> list[Key]:
-    """The keys of all files, in order.
+    """Return the keys of all files, in order.
 
     Raises:
         ConfigError: A file cannot be read, may be read by others, or holds something else.

@@ -24,12 +24,12 @@ LONGEST = 3_600.0
 
 
 def clamped(seconds: float | None) -> float | None:
-    """Seconds for a loop that looks again after each wait; None stays: without end."""
+    """Return seconds for a loop that looks again after each wait; None stays: without end."""
     return None if seconds is None else min(max(seconds, 0.0), LONGEST)
 
 
 def milliseconds(seconds: float | None) -> int | None:
-    """The same for `poll`, rounded up: a wait that ends early would be made again at once."""
+    """Return the time for `poll`, rounded up: a wait that ends early would be made again."""
     short = clamped(seconds)
     return None if short is None else math.ceil(short * 1000)
 

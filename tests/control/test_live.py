@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from batchudp_handler.control.client import NobodyAnswers, ask, follow
-from batchudp_handler.control.door import MOST_CLIENTS
+from batchudp_handler.control.request_server import MOST_CLIENTS
 from tests.cli.test_receive import COMMAND, Running, environment, run
 from tests.support import wait_until
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Self
 import pytest
 
 from batchudp_handler.control.client import ask
+from batchudp_handler.control.heartbeat import Heartbeat
 from batchudp_handler.control.notify import Notifier
-from batchudp_handler.control.pulse import Pulse
 from tests.cli.test_receive import Running
 from tests.support import wait_until
 
@@ -140,7 +140,7 @@ def test_a_loop_that_does_not_answer_is_asked_once() -> None:
     """Its silence grows from the question on, and questions do not pile up."""
     questions: list[Callable[[], None]] = []
     now = 0.0
-    pulse = Pulse(
+    pulse = Heartbeat(
         {"hung": questions.append, "well": lambda answer: answer()},
         interval=1.0,
         after_question=lambda: None,

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from batchudp_handler.control.client import NobodyAnswers, ask, follow
-from batchudp_handler.control.pulse import Pulse
+from batchudp_handler.control.heartbeat import Heartbeat
 from batchudp_handler.control.server import ControlServer
 from batchudp_handler.control.tap import Tap
 from batchudp_handler.core.receive.stats import ReceiverStats
@@ -356,7 +356,7 @@ def test_the_main_thread_can_be_ended() -> None:
 def test_a_pulse_that_raises_goes_on() -> None:
     """A service manager that cannot be told is no reason to stop asking the loops."""
     guard, asked = Guard(), []
-    pulse = Pulse(
+    pulse = Heartbeat(
         {"worker": lambda answer: asked.append(answer) or answer()},  # type: ignore[func-returns-value]
         interval=0.01,
         after_question=Bad(ValueError()),
@@ -388,15 +388,16 @@ GUARDED: dict[str, Seam | str] = {
     "on_handled": "the core's answer",
     "_on_handled": "the core's answer",
     "kernel_drops": "reads a counter of the system",
-    "wake": "the door of the control socket",
+    "wake": "the server of the control socket",
     "deliver": "the worker's queue",
     "after_question": "root of the loop pulse",
     "turn": "root of a loop",
     "is_over": "root of a loop",
-    "action": "one client of a door, whose end it is",
+    "action": "one client of a server, whose end it is",
     "main": "root of the loop engine",
     "original": "a handler's own handleError, called by that handler",
     "cancel": "nats",
+    "on_away": "adds to what the operator is told",
     "kinds": "reads an option of a URL",
 }
 """Every callable that is kept or passed on in these rooms: its seam, or why it needs none."""
@@ -460,9 +461,12 @@ def test_every_thread_has_a_guarded_root(module: Module) -> None:
 
 WITHOUT_LOOP = {
     ("cli.doctor", "look_up"),  # one look-up
-    ("cli.send", "self._show_progress"),  # of the sending side
-    ("cli.send", "self._ship_all"),  # the same; what it raises is raised again by the main thread
-    ("cli.receive", "_end_with"),  # of a process that tries a configuration
+    ("cli.shipping", "self._show_progress"),  # of the sending side
+    (
+        "cli.shipping",
+        "self._ship_all",
+    ),  # the same; what it raises is raised again by the main thread
+    ("cli.reload", "_end_with"),  # of a process that tries a configuration
     ("cli.ending", "self._watch"),  # contains what it calls; ends the process
     ("cli.ending", "lambda: codes.append(self._last_words())"),  # the last call of a process
 }

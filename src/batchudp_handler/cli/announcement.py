@@ -74,7 +74,7 @@ SUMMARY: Mapping[str, str] = {
 
 
 def receiver_summary(stats: ReceiverStats, more: Mapping[str, object] | None = None) -> str:
-    """The counters that answer: did everything arrive?"""
+    """Return in one line the counters that say whether everything arrived."""
     text = summary_text({**numbers_of(stats, SUMMARY), **(more or {})})
     silent = sum(stats.streams_ended.values()) - stats.streams_ended.get("closed", 0)
     if silent:
@@ -83,7 +83,7 @@ def receiver_summary(stats: ReceiverStats, more: Mapping[str, object] | None = N
 
 
 def write_whole(path: str, text: str) -> None:
-    """Whoever sees the file sees all of it."""
+    """Write a file that shows itself with all of its content or not at all."""
     temporary = f"{path}.{os.getpid()}"
     with open(temporary, "w", encoding="utf-8") as file:
         file.write(text)

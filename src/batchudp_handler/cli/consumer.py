@@ -18,8 +18,8 @@ from batchudp_handler.cli.monitoring import Monitoring
 from batchudp_handler.cli.parser import ExitCode
 from batchudp_handler.cli.report import leave_standard_output, stats_json, write_line
 from batchudp_handler.cli.script_config import PROGRAM, metrics_place
+from batchudp_handler.control.heartbeat import WORKER
 from batchudp_handler.control.notify import Notifier
-from batchudp_handler.control.pulse import WORKER
 from batchudp_handler.core.payload.limits import DecodeLimits
 from batchudp_handler.core.receive.stats import ReceiverStats
 from batchudp_handler.engines import source

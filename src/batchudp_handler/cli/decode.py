@@ -20,7 +20,7 @@ __all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags of `decode`."""
+    """Add the flags of `decode`."""
     parser.add_argument(
         "files",
         nargs="+",

@@ -1,4 +1,4 @@
-"""Why does nothing arrive, or not everything?  `batchudp-send --doctor` looks for usual causes.
+"""The examination by `batchudp-send --doctor` of why records do not arrive.
 
 It asks the receiver as every sender does that wants acknowledgements: with a SYNC, and with DATA
 of streams that the receiver does not know. Both are answered by a challenge, and neither leaves
@@ -89,7 +89,7 @@ def examine(config: HandlerConfig) -> int:
 
 
 def findings(config: HandlerConfig) -> Iterator[Finding]:
-    """One after the other, as they are made.
+    """Yield what is found, one after the other.
 
     Raises:
         ConfigError: The key file cannot be used.
@@ -119,7 +119,7 @@ def findings(config: HandlerConfig) -> Iterator[Finding]:
 
 
 def _resolve(host: str, port: int) -> tuple[list[Place], float] | str:
-    """The addresses and the seconds that it took, or what went wrong."""
+    """Return the addresses and the seconds that it took, or what went wrong."""
     if host.startswith("unix://"):
         return [(AF_UNIX, host.removeprefix("unix://"))], 0.0
     begun = time.monotonic()
@@ -164,7 +164,7 @@ def _shown(address: SocketAddress) -> str:
 def _reach(
     probe: Probe, config: HandlerConfig
 ) -> tuple[list[tuple[float, Header]], Finding | None]:
-    """Round trips with the answers' headers, or why there are none."""
+    """Return round trips with the answers' headers, or why there are none."""
     where = place_text(config.host, config.port)
     answers = []
     try:
@@ -204,7 +204,7 @@ def _reach_finding(config: HandlerConfig, answers: list[tuple[float, Header]]) -
 
 
 def _key_trouble(place: Place, seal: Seal) -> Iterator[Finding]:
-    """With a key and no answer: does one come without it?"""
+    """Find out whether the receiver that does not answer to the key answers without it."""
     if seal is CHECKSUM:
         return
     probe = Probe(place, CHECKSUM)
@@ -303,7 +303,7 @@ def _buffer_findings(probe: Probe, place: Place) -> Iterator[Finding]:
 
 
 def _grantable() -> int:
-    """Bytes that a receiver gets for its buffer when this user starts it here."""
+    """Return the bytes that a receiver gets for its buffer when this user starts it here."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         return usable_buffer(grow_receive_buffer(probe, WANTED_BUFFER))
 

@@ -49,7 +49,7 @@ def follow_by_socket(numbers: tuple[int, ...]) -> tuple[socket.socket, socket.so
 
 
 def end_by_default() -> None:
-    """Until signals are followed, let SIGINT end the process as SIGTERM does: whatever it does."""
+    """Let SIGINT end the process at once, as SIGTERM does, until signals are followed."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
@@ -82,7 +82,7 @@ class Ending:
         self._ends_at: float | None = None
 
     def follow(self) -> None:
-        """From now on. To be called by the main thread."""
+        """Follow the signals from now on; to be called by the main thread."""
         self._reader, self._writer = follow_by_socket((*END_SIGNALS, *self._others))
         threading.Thread(target=self._watch, name="batchudp-signals", daemon=True).start()
 

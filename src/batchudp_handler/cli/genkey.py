@@ -1,4 +1,4 @@
-"""How is a key made?
+"""The command `genkey`, which makes a key.
 
 `batchudp-receive genkey` makes 32 random bytes and shows them as a line of a key file, on standard
 output or in a new file that only its owner can read. A file that exists is never written over:
@@ -28,13 +28,13 @@ OWNER_ONLY = 0o600
 
 
 def key_line(key_id: int, algorithm: str) -> str:
-    """A new key, as a line of a key file."""
+    """Return a new key, as a line of a key file."""
     secret = b64encode(secrets.token_bytes(MIN_SECRET)).decode("ascii")
     return f"{key_id} {algorithm} {secret}\n"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags of `genkey`."""
+    """Add the flags of `genkey`."""
     parser.add_argument(
         "--id",
         dest="key_id",

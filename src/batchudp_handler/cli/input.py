@@ -1,4 +1,4 @@
-"""Where do the records of `batchudp-send` come from?
+"""The records of `batchudp-send`, from lines or made up.
 
 From the lines of a file or of standard input, or from a generator of sample records at a rate. A
 source calls the handler and nothing else; it ends when there is no more.
@@ -57,7 +57,7 @@ class Pace:
 
 
 def lines_of(path: str, *, follow: bool) -> Iterator[str]:
-    """The lines of a file, of standard input for `-`, or as they are written with `follow`."""
+    """Yield the lines of a file, of standard input for `-`, or as they come with `follow`."""
     if path == "-":
         yield from _lines_in(sys.stdin.buffer)
     elif follow:
@@ -73,12 +73,13 @@ def _lines_in(file: IO[bytes]) -> Iterator[str]:
 
 
 def _text(line: bytes) -> str:
-    """A line without its line feed; bytes that are not UTF-8 are shown as such."""
+    """Return a line without its line feed; bytes that are not UTF-8 are shown as such."""
     return line.removesuffix(b"\n").decode("utf-8", "backslashreplace")
 
 
 def _lines_followed(path: str) -> Iterator[str]:
-    """As `tail -F` does: from the beginning, on as it grows, and anew when it is replaced."""
+    """Yield lines as `tail -F` does: from the beginning, as they come, and of a file that replaces
+    it."""
     begun = b""
     file = open(path, "rb")  # noqa: SIM115  # closed and opened again at each rotation
     try:
@@ -102,7 +103,7 @@ def _lines_followed(path: str) -> Iterator[str]:
 
 
 def _is_replaced(file: IO[bytes], path: str) -> bool:
-    """Whether the path is another file now, or the file was emptied."""
+    """Return whether the path is another file now, or the file was emptied."""
     try:
         there = os.stat(path)
     except OSError:
@@ -114,7 +115,7 @@ def _is_replaced(file: IO[bytes], path: str) -> bool:
 
 
 def line_records(lines: Iterator[str], *, name: str, levelno: int) -> Iterator[logging.LogRecord]:
-    """A record for each line, with the line as its text."""
+    """Yield a record for each line, with the line as its text."""
     for line in lines:
         yield logging.LogRecord(name, levelno, "", 0, line, (), None, func="")
 
@@ -145,7 +146,7 @@ def generate_samples(
 
 
 def _log_sample(log: logging.Logger, number: int, chance: random.Random) -> None:
-    """One record of a shop that works most of the time."""
+    """Log one record of a shop that works most of the time."""
     kind = chance.random()
     milliseconds = chance.expovariate(1 / 40)
     if kind < 0.70:

@@ -1,4 +1,4 @@
-"""What do `health` and `tap` show of a receiver that runs?
+"""The commands `health` and `tap`, which look at a receiver that runs.
 
 Both ask it over its control socket, which `--control-socket` names, or which is found where a
 receiver makes it by default.
@@ -29,7 +29,7 @@ NOT_HEALTHY = 1
 
 
 def places(namespace: argparse.Namespace, environ: Mapping[str, str]) -> Sequence[str]:
-    """Where the receiver may be asked, as the receiver itself finds its settings."""
+    """Return where the receiver may be asked, as the receiver itself finds its settings."""
     flags = vars(namespace)
     path = resolve(ScriptConfig, flags=flags, environ=environ, document={})["config"].value
     document = read_document(path) if isinstance(path, str) else {}
@@ -39,7 +39,7 @@ def places(namespace: argparse.Namespace, environ: Mapping[str, str]) -> Sequenc
 
 
 def health(namespace: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """One line; exit code 0 for a receiver that does its work, 1 for anything else."""
+    """Print one line; return 0 for a receiver that does its work, 1 for anything else."""
     try:
         answer = ask(places(namespace, environ), "health")
     except NobodyAnswers as error:
@@ -50,7 +50,7 @@ def health(namespace: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 def add_tap_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which records; `--level` is a setting of the receiver, too, and means the same here."""
+    """Add the flags of `tap` that select records; `--level`, a setting, selects as well."""
     group = parser.add_argument_group("records")
     group.add_argument("--logger", metavar="NAME", help="only this logger and its children")
     group.add_argument(

@@ -1,4 +1,4 @@
-"""Who looks after a receiver that runs as a process?
+"""The monitoring of a receiver that runs as a process: control socket, service manager, metrics.
 
 The control socket for an operator, the service manager's notifications and watchdog, and the
 answer to "is it healthy?", which all three share. None of it is needed for receiving: what cannot
@@ -14,8 +14,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from batchudp_handler.cli.report import stats_json
+from batchudp_handler.control.heartbeat import READER, WORKER, Heartbeat
 from batchudp_handler.control.place import AUTO, server_place
-from batchudp_handler.control.pulse import READER, WORKER, Pulse
 from batchudp_handler.control.server import ControlServer
 from batchudp_handler.control.tap import Tap, TappedReemitter
 from batchudp_handler.core.errors import ConfigError
@@ -45,7 +45,7 @@ SILENCES = {
 
 
 class Monitoring:
-    """What stands beside one receiver, or one consumer of an engine.
+    """The monitoring of one receiver, or of one consumer of an engine.
 
     Args:
         control_socket: The setting: a path, `auto` or `off`.
@@ -84,7 +84,7 @@ class Monitoring:
         self._worker: Worker | None = None
         self._server: ControlServer | None = None
         self._metrics: MetricsServer | None = None
-        self._pulse: Pulse | None = None
+        self._heartbeat: Heartbeat | None = None
         self.guard = Guard()
         self._log = logging.getLogger(DIAGNOSTICS)
 
@@ -136,7 +136,7 @@ class Monitoring:
         if self._metrics_place is not None:
             self._metrics = self._serve_metrics(*self._metrics_place)
         if self._server or self._metrics or self._notifier.is_active:
-            self._pulse = Pulse(
+            self._heartbeat = Heartbeat(
                 loops,
                 interval=min(PULSE_SECONDS, self._notifier.watchdog / 2 or PULSE_SECONDS),
                 after_question=self._tell_manager,
@@ -171,24 +171,24 @@ class Monitoring:
             raise OSError(error.errno, error.strerror, f"{host}:{port} for metrics") from None
 
     def start(self, say: Callable[[str], None]) -> None:
-        """The receiver is about to serve: answer, and tell that it is ready."""
+        """Answer from now on, and tell that the receiver is ready."""
         if self._metrics is not None and self._metrics_place is not None:
             self._metrics.start()
             say(f"metrics on http://{self._metrics_place[0]}:{self._metrics.port}/metrics")
         if self._server is not None:
             self._server.start()
-        if self._pulse is not None:
-            self._pulse.start()
+        if self._heartbeat is not None:
+            self._heartbeat.start()
         self._notifier.tell(READY=1, STATUS=self._status())
 
     def ending(self) -> None:
-        """The receiver was told to end; may be called from a signal handler."""
+        """Tell that the receiver was told to end; may be called from a signal handler."""
         self._notifier.tell(STOPPING=1, STATUS="finishing what has arrived")
 
     def stop(self) -> None:
-        """The receiver has ended."""
-        if self._pulse is not None:
-            self._pulse.stop()
+        """Answer no more: the receiver has ended."""
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
         if self._server is not None:
             self._server.close()
         if self._metrics is not None:
@@ -197,11 +197,11 @@ class Monitoring:
     # --- health --------------------------------------------------------------------------------
 
     def problem(self) -> str | None:
-        """What keeps the receiver from doing its work; None: nothing."""
+        """Return what keeps the receiver from doing its work; None: nothing."""
         refused = self._output_problem()
         if refused is not None:
             return refused
-        silences = {} if self._pulse is None else self._pulse.silence()
+        silences = {} if self._heartbeat is None else self._heartbeat.silence()
         for loop, seconds in silences.items():
             if seconds > self._limit(loop):
                 return SILENCES[loop].format(seconds)
@@ -223,11 +223,11 @@ class Monitoring:
         return json.dumps({"healthy": problem is None, "text": text, "time": time.time()})
 
     def _tell_manager(self) -> None:
-        """An engine that is away, or a full disk, is no reason to be restarted; a loop that hangs
-        is."""
-        if not self._notifier.is_active or self._pulse is None:
+        """Tell the service manager how it goes. An engine that is away, or a full disk, is no
+        reason to be restarted; a loop that hangs is."""
+        if not self._notifier.is_active or self._heartbeat is None:
             return
-        silences = self._pulse.silence()
+        silences = self._heartbeat.silence()
         if self._output_problem() is not None:
             silences.pop(WORKER, None)  # it waits for its output, and knows it
         is_alive = all(seconds <= self._limit(loop) for loop, seconds in silences.items())

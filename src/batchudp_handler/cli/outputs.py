@@ -152,7 +152,7 @@ class Outputs:
         return None if self._output is None else self._output.problem
 
     def add_to(self, stats: ReceiverStats) -> ReceiverStats:
-        """The counters of a receiver with those of its outputs."""
+        """Return the counters of a receiver with those of its outputs."""
         output = self._output
         return replace(
             stats,
@@ -218,7 +218,7 @@ class Outputs:
         )
 
     def use_diagnostics(self, logging_config: Mapping[str, Any]) -> None:
-        """Standard error, unless the configuration has its own wishes for this logger."""
+        """Send diagnostics to standard error, unless the configuration names their logger."""
         logger = logging.getLogger(DIAGNOSTICS)
         logger.disabled = False
         configured = logging_config.get("loggers") or {}
@@ -231,7 +231,7 @@ class Outputs:
 
 
 def _came_over_the_network(record: logging.LogRecord) -> bool:
-    """The output holds records of senders, none that a library logs in this process."""
+    """Return whether a sender made the record, and no library in this process."""
     return arrival_of(record) is not None
 
 
@@ -245,14 +245,14 @@ def _use_logging_config(config: Mapping[str, Any]) -> None:
 
 
 def _sync_interval(fsync: str | float) -> float | None:
-    """Seconds between two calls, 0 after each batch; None: never."""
+    """Return the seconds between two syncs, 0 for one after each batch; None: never."""
     if isinstance(fsync, str):
         return 0.0 if fsync == "batch" else None
     return fsync
 
 
 def _in_words(error: Exception, path: str | None) -> str:
-    """What is wrong with an output, and what helps."""
+    """Return what is wrong with an output, and what helps."""
     if isinstance(error, FileNotFoundError) and path is not None:
         directory = os.path.dirname(os.path.abspath(path))
         return f"{path}: its directory does not exist; make it: mkdir -p {directory}"

@@ -42,7 +42,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(**options)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As `argparse` does it, but remember what was given."""
+        """Parse as `argparse` does, but remember what was given."""
         self._given = sys.argv[1:] if args is None else list(args)
         return super().parse_known_args(args, namespace)
 
@@ -57,12 +57,12 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_version(parser: argparse.ArgumentParser) -> None:
-    """``--version``."""
+    """Add the flag ``--version``."""
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
 
 
 def add_settings(parser: argparse.ArgumentParser, config_class: type, title: str) -> None:
-    """A flag for each setting; what is not given leaves no trace in the namespace."""
+    """Add a flag for each setting; what is not given leaves no trace in the namespace."""
     group = parser.add_argument_group(title)
     for item in settings_of(config_class):
         options: dict[str, Any] = {"dest": item.name, "default": argparse.SUPPRESS}

@@ -55,12 +55,12 @@ class Probe:
         self._socket.close()
 
     def path_size(self) -> int:
-        """The largest datagram that this machine would send that way in one piece."""
+        """Return the largest datagram that this machine would send that way in one piece."""
         size = path_datagram_size(self._socket)
         return MAX_DATAGRAM_SIZE if size is None else min(size, MAX_DATAGRAM_SIZE)
 
     def ping(self, patience: float) -> tuple[float, Header] | None:
-        """Round trip and header of the answer to a SYNC; None: there was none.
+        """Return round trip and header of the answer to a SYNC; None: there was none.
 
         Raises:
             Refused: Nobody listens.
@@ -74,7 +74,7 @@ class Probe:
         return self._ask(datagram, stream_id, patience)
 
     def carries(self, size: int, patience: float) -> bool:
-        """Whether a datagram of this size gets there, and is answered."""
+        """Return whether a datagram of this size gets there, and is answered."""
         stream_id = _random_id()
         datagram = encode_data(
             self.seal,
@@ -110,7 +110,7 @@ class Probe:
         return None
 
     def _challenge(self, datagram: bytes, stream_id: int) -> Header | None:
-        """The header of an answer to our question, if its trailer is right."""
+        """Return the header of an answer to our question, if its trailer is right."""
         try:
             header = parse(datagram)
             if isinstance(header, Header) and header.type == DatagramType.ACK:

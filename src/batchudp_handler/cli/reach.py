@@ -128,7 +128,7 @@ def _target(handler: logging.Handler) -> Target | None:
 
 
 def _connect(family: int, target: Target) -> None:
-    """Over TCP somebody has to listen; a datagram only needs an address and a way to it."""
+    """Connect to the target: over TCP somebody has to listen, a datagram only needs a way."""
     if family == AF_UNIX:
         with socket.socket(family, target.kind) as plain:
             plain.connect(target.address)
@@ -182,7 +182,7 @@ def _reach_collector(target: OtlpTarget) -> str:
 
 
 async def _try_engine(target: Any) -> str | None:
-    """None, or the name of what went wrong; an error's text may hold a password."""
+    """Return None, or the name of what went wrong; an error's text may hold a password."""
     from batchudp_handler.engines.client import ENGINE_ERRORS, Connection
 
     connection = Connection(target)
@@ -199,7 +199,7 @@ async def _try_engine(target: Any) -> str | None:
 
 
 def reach_metrics_port(host: str, port: int) -> str:
-    """Whether the page for Prometheus can be served.
+    """Try whether the page for Prometheus can be served.
 
     Raises:
         ConfigError: The extra is missing.

@@ -1,4 +1,4 @@
-"""What does `batchudp-receive` do, and what do its subcommands?
+"""The command `batchudp-receive` and its subcommands.
 
 Without a subcommand it receives until SIGINT or SIGTERM, then finishes what has arrived and says
 what was delivered and lost. Standard output carries records only.
@@ -226,7 +226,7 @@ RUN = Command("receive until SIGINT or SIGTERM", _run)
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of `batchudp-receive`."""
+    """Return the parser of `batchudp-receive`."""
     parser = Parser(prog=PROGRAM, description=DESCRIPTION, epilog=EPILOG)
     add_version(parser)
     _add_all_settings(parser)

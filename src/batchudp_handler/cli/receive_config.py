@@ -43,7 +43,7 @@ class Loaded:
 
 
 def load(flags: Mapping[str, object], environ: Mapping[str, str]) -> Loaded:
-    """The settings from flags, environment, file and defaults.
+    """Return the settings from flags, environment, file and defaults.
 
     Raises:
         UsageError: A flag is wrong.
@@ -72,7 +72,7 @@ def load(flags: Mapping[str, object], environ: Mapping[str, str]) -> Loaded:
 
 
 def _logging_config(document: Mapping[str, Any], path: str) -> Mapping[str, Any] | None:
-    """The dictConfig of a file: its `logging` table, or the file itself without our tables."""
+    """Return the dictConfig of a file: its `logging` table, or the file without our tables."""
     ours = {"receive", "send", "logging"}
     rest = {key: value for key, value in document.items() if key not in ours}
     if "logging" in document and not rest:

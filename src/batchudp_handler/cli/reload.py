@@ -75,7 +75,7 @@ def _end_with(parent: int) -> None:
 
 
 def without_truncation(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration for a trial: a file of the running receiver must not lose its content."""
+    """Return the configuration for a trial, which must empty no file of the receiver."""
     handlers = config.get("handlers")
     if not isinstance(handlers, dict):
         return dict(config)

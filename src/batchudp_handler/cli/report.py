@@ -24,7 +24,7 @@ __all__ = [
 
 
 def write_line(stream: IO[str], program: str, text: str) -> None:
-    """A diagnostic; a stream that nobody reads any more is no reason to fail."""
+    """Write a diagnostic; a stream that nobody reads any more is no reason to fail."""
     try:
         stream.write(f"{program}: {text}\n")
         stream.flush()
@@ -33,14 +33,14 @@ def write_line(stream: IO[str], program: str, text: str) -> None:
 
 
 def leave_standard_output() -> None:
-    """Nobody reads it any more: what the interpreter flushes at exit must not raise."""
+    """Point standard output nowhere: nobody reads it, and the flush at exit must not raise."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.close(nowhere)
 
 
 def print_all(lines: Iterable[str]) -> None:
-    """Lines for standard output; whoever reads it may have seen enough (``| head -1``)."""
+    """Print lines, to a reader that may have seen enough (``| head -1``)."""
     try:
         print(*lines, sep="\n", flush=True)
     except BrokenPipeError:
@@ -48,7 +48,7 @@ def print_all(lines: Iterable[str]) -> None:
 
 
 def numbers_of(stats: object, names: Mapping[str, str]) -> dict[str, object]:
-    """The counters that a summary shows.
+    """Return the counters that a summary shows.
 
     Args:
         stats: A frozen dataclass of counters, as `stats_json` shows all of it.
@@ -58,7 +58,7 @@ def numbers_of(stats: object, names: Mapping[str, str]) -> dict[str, object]:
 
 
 def summary_text(numbers: Mapping[str, object]) -> str:
-    """Names and numbers on one line, each sum with its parts behind it."""
+    """Return names and numbers on one line, each sum with its parts behind it."""
     return ", ".join(f"{name} {_number_text(value)}" for name, value in numbers.items())
 
 
@@ -74,7 +74,7 @@ def _number_text(value: object) -> str:
 
 
 def stats_json(stats: object) -> str:
-    """A frozen dataclass of counters as one line of JSON."""
+    """Return a frozen dataclass of counters as one line of JSON."""
 
     def plain(value: object) -> object:
         if hasattr(value, "__dataclass_fields__"):

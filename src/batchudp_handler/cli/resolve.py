@@ -1,4 +1,4 @@
-"""Where does a script get its settings from, and what does it exit with?
+"""The settings of a script, each from the first place that has it.
 
 Each setting comes from the first of these that has it: a flag, ``BATCHUDP_X``, the plain ``X``
 where there is one, a file, the default. ``resolve`` keeps with every value where it came from, so
@@ -57,7 +57,7 @@ def resolve(
     document: Mapping[str, object],
     document_name: str = "",
 ) -> dict[str, Origin]:
-    """The value of every setting, converted, and where it came from.
+    """Return the value of every setting, converted, and where it came from.
 
     Raises:
         UsageError: A flag's value is not allowed.
@@ -117,12 +117,12 @@ def _converted(item: Setting, found: Origin) -> object:
 
 
 def as_config(config_class: type[C], resolved: Mapping[str, Origin]) -> C:
-    """The config of those values; checks those that depend on each other."""
+    """Return the config of those values, and check those that depend on each other."""
     return config_class(**{item.name: resolved[item.name].value for item in fields(config_class)})  # type: ignore[arg-type]  # a dataclass
 
 
 def config_text(title: str, config_class: type, resolved: Mapping[str, Origin]) -> str:
-    """The settings as a TOML table, each with its origin; secrets are not shown."""
+    """Return the settings as a TOML table, each with its origin; secrets are not shown."""
     lines = [f"[{title}]"]
     for item in settings_of(config_class):
         origin = resolved[item.name]
@@ -140,7 +140,7 @@ def _assignment(item: Setting, value: object) -> str:
 
 
 def _toml(value: object) -> str:
-    """A TOML value; its strings, numbers and lists are written as JSON writes them."""
+    """Return a TOML value; its strings, numbers and lists are written as JSON writes them."""
     if isinstance(value, Mapping):
         pairs = (f"{json.dumps(name)} = {_toml(one)}" for name, one in value.items())
         return "{" + ", ".join(pairs) + "}"
@@ -153,7 +153,7 @@ def _toml(value: object) -> str:
 
 
 def read_document(path: str) -> dict[str, Any]:
-    """A TOML, JSON or YAML file, told apart by its name.
+    """Read a TOML, JSON or YAML file, told apart by its name.
 
     Raises:
         ConfigError: It cannot be read, is not valid, or needs a library that is not there.
@@ -197,7 +197,7 @@ def _read_yaml(text: str) -> object:
 
 
 def section(document: Mapping[str, Any], name: str, known: Iterable[str]) -> dict[str, object]:
-    """One table of a file; a key that no setting has is an error, not a wish ignored."""
+    """Return one table of a file; a key that no setting has is an error."""
     table = document.get(name, {})
     if not isinstance(table, dict):
         message = f"[{name}] must be a table"
@@ -214,5 +214,5 @@ def section(document: Mapping[str, Any], name: str, known: Iterable[str]) -> dic
 
 
 def known_names(classes: Sequence[type]) -> list[str]:
-    """The settings of several config classes."""
+    """Return the names of the settings of several config classes."""
     return [item.name for each in classes for item in settings_of(each)]

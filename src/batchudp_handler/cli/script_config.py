@@ -80,12 +80,12 @@ class ScriptConfig:
 
 
 def metrics_place(script: ScriptConfig) -> tuple[str, int] | None:
-    """Where the page for Prometheus is served."""
+    """Return host and port of the page for Prometheus; None: there is none."""
     return None if script.metrics_port is None else (script.metrics_host, script.metrics_port)
 
 
 def new_worker(script: ScriptConfig) -> WorkerFactory | None:
-    """What batches are given to, if not to local logging."""
+    """Return what makes the worker that passes batches on; None: they go to local logging."""
     if script.forward is None:
         return None
     return forwarder(script.forward, create_stream=script.create_stream)

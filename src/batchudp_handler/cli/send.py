@@ -91,7 +91,7 @@ def _print_config(namespace: argparse.Namespace, environ: Mapping[str, str]) -> 
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of `batchudp-send`."""
+    """Return the parser of `batchudp-send`."""
     parser = Parser(prog=PROGRAM, description=DESCRIPTION, epilog=EPILOG)
     add_version(parser)
     _add_all_settings(parser)

@@ -87,7 +87,7 @@ class Loaded:
 
 
 def load(flags: Mapping[str, object], environ: Mapping[str, str]) -> Loaded:
-    """The settings from flags, environment, file and defaults."""
+    """Return the settings from flags, environment, file and defaults."""
     first = resolve(SendConfig, flags=flags, environ=environ, document={})
     path = first["config"].value
     document = read_document(path) if isinstance(path, str) else {}
@@ -122,7 +122,7 @@ def _is_piped() -> bool:
 
 
 def _for_lines(settings: dict[str, Origin]) -> dict[str, Origin]:
-    """Settings that lose no line, where nothing else was asked for."""
+    """Return settings that lose no line, where nothing else was asked for."""
     wanted: dict[str, object] = {"overflow": "block", "overflow_timeout": None}
     if settings["encoding"].value == "compact":
         wanted["delivery"] = "acknowledged"

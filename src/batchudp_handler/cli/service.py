@@ -26,8 +26,8 @@ from batchudp_handler.cli.report import (
     write_line,
 )
 from batchudp_handler.cli.script_config import PROGRAM, ScriptConfig, metrics_place, new_worker
+from batchudp_handler.control.heartbeat import READER, WORKER
 from batchudp_handler.control.notify import Notifier
-from batchudp_handler.control.pulse import READER, WORKER
 from batchudp_handler.core.errors import ConfigError
 from batchudp_handler.platform import RELOAD_SIGNAL, REPORT_SIGNAL
 from batchudp_handler.receiver import BatchUDPReceiver
@@ -196,7 +196,7 @@ class Service:
 
 
 def reloader(receiver: BatchUDPReceiver, reload: Callable[[], str]) -> Callable[[], None]:
-    """Reading the configuration again, as something that never raises."""
+    """Return a function that reads the configuration again and never raises."""
 
     def say(level: int, words: str, *args: object) -> None:
         receiver.guard.say(logging.getLogger(DIAGNOSTICS), level, words, *args)

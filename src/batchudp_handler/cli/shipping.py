@@ -70,7 +70,7 @@ class Sending:
         return code
 
     def _ship_all(self) -> None:
-        """Everything, on a thread of its own: the main thread waits for a signal, too."""
+        """Ship everything on a thread of its own; the main thread waits for a signal as well."""
         try:
             self._ship()
             self._wait_until_sent()
@@ -115,7 +115,7 @@ class Sending:
         )
 
     def _wait_until_sent(self) -> None:
-        """As long as it goes on: a receiver that is slow is not a receiver that is gone."""
+        """Wait as long as records leave: a slow receiver is not one that is gone."""
         last, since = -1, time.monotonic()
         step = min(FLUSH_STEP_SECONDS, self._script.give_up_after)
         while not self._handler.flush(step):
@@ -154,7 +154,7 @@ class Sending:
 
 
 def _is_short(stats: SenderStats) -> bool:
-    """Whether anything is neither sent nor on disk, whatever it is counted under."""
+    """Return whether anything is neither sent nor on disk, whatever it is counted under."""
     return stats.accepted > stats.sent + stats.confirmed + stats.spooled
 
 
@@ -182,6 +182,6 @@ it, as `SenderStats` says."""
 
 
 def sender_summary(stats: SenderStats) -> str:
-    """What was shipped, what was not and why, and how it went."""
+    """Return what was shipped, what was not and why, and how it went."""
     why = f"; latest error: {stats.last_error}" if stats.last_error else ""
     return summary_text(numbers_of(stats, SUMMARY)) + why

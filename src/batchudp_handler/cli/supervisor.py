@@ -139,7 +139,7 @@ class Supervisor:
         return self._exit_code
 
     def _follow_signals(self) -> None:
-        """A signal becomes a byte that ends the wait."""
+        """Turn signals into bytes that end the wait."""
         self._woken, self._waker = follow_by_socket(SIGNALS)
         self._woken.setblocking(False)
 
@@ -273,7 +273,7 @@ class Supervisor:
         slot.link = ours
 
     def _be_a_worker(self, number: int, ours: Connection, theirs: Connection) -> None:
-        """In the new process: let go of what is not this worker's, then work."""
+        """Close in the new process what is not this worker's, then work."""
         signal.set_wakeup_fd(-1)
         for one in SIGNALS:
             signal.signal(one, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""Which senders does the receiver hear, how much does each send, and what gets lost?
+"""The command `top`, a live table of the senders with their rates and losses.
 
 A table that is drawn anew every `--interval`, from the counters that the control socket gives.
 With the extra `top` it is drawn by rich; without, it is text.
@@ -61,7 +61,7 @@ class Row:
 
 
 def add_top_arguments(parser: argparse.ArgumentParser) -> None:
-    """How often, and how many times."""
+    """Add the flags of `top`."""
     group = parser.add_argument_group("table")
     group.add_argument(
         "--interval", type=_positive, default=1.0, metavar="SECONDS", help="default: 1"
@@ -128,7 +128,7 @@ def _title(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
 
 
 def rows(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Row]:
-    """The senders, those with most records first."""
+    """Return the senders, those with most records first."""
     seconds = max(after["uptime"] - before["uptime"], 1e-9)
     found = [
         _row(one, before["streams"].get(name, {}), seconds)

@@ -1,1 +1,1 @@
-"""How a running receiver is looked at from outside: socket, pulse, systemd, Prometheus."""
+"""The views into a running receiver: control socket, heartbeats, systemd, Prometheus."""

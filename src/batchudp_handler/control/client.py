@@ -1,4 +1,4 @@
-"""How does a program ask a running receiver?
+"""The questions that a program may ask a running receiver.
 
 >>> ask("/run/batchudp/control.sock", "health")  # doctest: +SKIP
 {'healthy': True, 'text': 'ok: ...'}
@@ -28,7 +28,7 @@ class NobodyAnswers(Exception):
 
 
 def ask(places: Sequence[str], what: str, *, timeout: float = ANSWER_SECONDS) -> dict[str, Any]:
-    """What a receiver says about `stats` or `health`.
+    """Return what a receiver says about `stats` or `health`.
 
     Raises:
         NobodyAnswers: The text says what is wrong.
@@ -40,7 +40,7 @@ def ask(places: Sequence[str], what: str, *, timeout: float = ANSWER_SECONDS) ->
 
 
 def follow(places: Sequence[str], wanted: Mapping[str, object]) -> Iterator[str]:
-    """One line of JSON for each record, as it arrives, until the receiver ends.
+    """Yield one line of JSON for each record, as it arrives, until the receiver ends.
 
     Raises:
         NobodyAnswers: The text says what is wrong.

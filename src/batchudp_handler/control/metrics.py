@@ -22,14 +22,14 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 
-from batchudp_handler.control.door import BACKLOG, Door
+from batchudp_handler.control.request_server import BACKLOG, RequestServer
 from batchudp_handler.core.receive.stats import ReceiverStats
 from batchudp_handler.receiver.guard import Guard, Loop, Seam
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from batchudp_handler.control.door import Client
+    from batchudp_handler.control.request_server import Client
 
 __all__ = ["MetricsServer", "page_metrics"]
 
@@ -113,40 +113,40 @@ class MetricsServer:
         self._registry.register(self)
         listener = _listen(host, port)
         self.port: int = listener.getsockname()[1]
-        self._door = Door(listener, self, loop=Loop.METRICS, guard=self._guard)
+        self._requests = RequestServer(listener, self, loop=Loop.METRICS, guard=self._guard)
 
     def start(self) -> None:
         """Serve from now on."""
-        self._door.start()
+        self._requests.start()
 
     def close(self) -> None:
         """Serve no more."""
-        self._door.close()
+        self._requests.close()
 
     def collect(self) -> Iterator[Metric]:
-        """Called by the library for each page."""
+        """Yield the metrics of a page; the library calls it."""
         yield from page_metrics(self._stats())
         healthy = GaugeMetricFamily(PREFIX + "healthy", "1: the receiver does its work; 0: not.")
         healthy.add_metric((), float(self._is_healthy()))
         yield healthy
 
-    # --- behind the door -----------------------------------------------------------------------
+    # --- the service -----------------------------------------------------------------------------
 
     def is_whole(self, request: bytes) -> bool:
-        """A request ends with an empty line; a body is of no interest."""
+        """Return whether the empty line has come that ends a request; no body is expected."""
         return b"\r\n\r\n" in request or b"\n\n" in request
 
     def answer(self, client: Client, request: bytes) -> None:
-        """The page, or why not."""
+        """Answer with the page, or with why there is none."""
         client.waiting += self._guard.run(
             Seam.METRICS, self._answer, request, default=_response(500, b"see the receiver\n")
         )
 
     def take_turn(self) -> None:
-        """There is nothing else to do."""
+        """Do nothing: there are only requests."""
 
     def on_left(self, client: Client) -> None:
-        """Nobody stays."""
+        """Do nothing: no client stays."""
 
     def _answer(self, request: bytes) -> bytes:
         first, _, rest = request.decode("latin-1").partition("\n")
@@ -169,7 +169,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _accepted(headers: str) -> str:
-    """What the client says that it understands."""
+    """Return what the client says that it understands."""
     found = [line.partition(":")[2] for line in headers.splitlines() if _is_accept(line)]
     return ",".join(found).strip()
 
@@ -197,7 +197,7 @@ def _response(
 
 
 def page_metrics(stats: ReceiverStats) -> Iterator[Metric]:
-    """One metric for each field of the table."""
+    """Yield one metric for each field of the table."""
     words = _docstrings(ReceiverStats)
     for item in fields(stats):
         value = getattr(stats, item.name)
@@ -218,7 +218,7 @@ def _metric(name: str, value: Any, words: str) -> Metric:
 
 
 def _docstrings(table: type) -> dict[str, str]:
-    """What stands below each field in the source; nothing where the source is not there."""
+    """Return what stands below each field in the source; nothing where the source is not there."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(table)))
     except (OSError, SyntaxError):

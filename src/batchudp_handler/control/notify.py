@@ -1,4 +1,4 @@
-"""How does the service manager learn that the process is ready, alive, or about to end?
+"""The messages to the service manager: ready, alive, or about to end.
 
 The protocol of `sd_notify(3)`: a datagram of assignments to the unix socket that `NOTIFY_SOCKET`
 names. Without that variable there is nobody to tell, and nothing happens.
@@ -32,7 +32,7 @@ class Notifier:
 
     @classmethod
     def from_environment(cls, environ: MutableMapping[str, str], pid: int) -> Notifier:
-        """What systemd set for this process; removed, so that no child takes it for its own."""
+        """Take what systemd set for this process, out of the reach of its children."""
         address = environ.pop("NOTIFY_SOCKET", "")
         microseconds, owner = environ.pop("WATCHDOG_USEC", ""), environ.pop("WATCHDOG_PID", "")
         is_ours = microseconds.isdecimal() and owner in {"", str(pid)}

@@ -1,4 +1,4 @@
-"""Where is the control socket of a receiver?
+"""The path of a receiver's control socket.
 
 `auto` means the directory that systemd made for the service (`RUNTIME_DIRECTORY`), else the one of
 the user's session (`XDG_RUNTIME_DIR`); where there is neither, there is no control socket.
@@ -18,12 +18,12 @@ __all__ = ["AUTO", "OFF", "places_to_look", "server_place"]
 
 AUTO = "auto"
 OFF = "off"
-OF_THE_UNIT = "/run/batchudp/control.sock"
+SYSTEMD_PATH = "/run/batchudp/control.sock"
 """Where the unit of `deploy/systemd` has it; an operator's shell lacks its variables."""
 
 
 def server_place(setting: str, environ: Mapping[str, str]) -> str | None:
-    """The path that a receiver with this setting makes; None: it makes none."""
+    """Return the path of the control socket for this setting; None: there is none."""
     if setting == OFF:
         return None
     if setting != AUTO:
@@ -40,9 +40,9 @@ def server_place(setting: str, environ: Mapping[str, str]) -> str | None:
 
 
 def places_to_look(setting: str, environ: Mapping[str, str]) -> list[str]:
-    """The paths at which a receiver may answer, the likeliest first."""
+    """Return the paths at which a receiver may answer, the likeliest first."""
     own = server_place(setting, environ)
     places = [] if own is None else [own]
-    if setting == AUTO and HAS_UNIX_SOCKETS and OF_THE_UNIT not in places:
-        places.append(OF_THE_UNIT)
+    if setting == AUTO and HAS_UNIX_SOCKETS and SYSTEMD_PATH not in places:
+        places.append(SYSTEMD_PATH)
     return places

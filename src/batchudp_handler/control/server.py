@@ -21,7 +21,13 @@ import time
 from typing import TYPE_CHECKING
 
 from batchudp_handler.console import JSONFormatter
-from batchudp_handler.control.door import BACKLOG, LONGEST_REQUEST, REQUEST_SECONDS, Client, Door
+from batchudp_handler.control.request_server import (
+    BACKLOG,
+    LONGEST_REQUEST,
+    REQUEST_SECONDS,
+    Client,
+    RequestServer,
+)
 from batchudp_handler.control.tap import RecordFilter
 from batchudp_handler.platform import AF_UNIX, restrict_to_owner
 from batchudp_handler.receiver.guard import Guard, Loop, Seam
@@ -85,23 +91,23 @@ class ControlServer:
         self._formatter = JSONFormatter()
         self._followers: dict[Client, _Follower] = {}
         listener, self._inode = _listen(path)
-        self._door = Door(listener, self, loop=Loop.CONTROL, guard=self._guard)
+        self._requests = RequestServer(listener, self, loop=Loop.CONTROL, guard=self._guard)
         if tap is not None:
-            tap.wake = self._door.wake
+            tap.wake = self._requests.wake
 
     def start(self) -> None:
         """Answer from now on."""
-        self._door.start()
+        self._requests.start()
 
     def close(self) -> None:
         """Let all clients go, and remove the socket."""
-        self._door.close()
+        self._requests.close()
         remove_own(self.path, self._inode)
 
     # --- requests ------------------------------------------------------------------------------
 
     def is_whole(self, request: bytes) -> bool:
-        """A request is one line."""
+        """Return whether the request is a whole line."""
         return b"\n" in request
 
     def answer(self, client: Client, request: bytes) -> None:
@@ -143,11 +149,11 @@ class ControlServer:
         longest = min(stuck, key=lambda client: client.moved_at, default=None)
         if longest is None or time.monotonic() - longest.moved_at < STUCK_SECONDS:
             return False
-        self._door.send_away(longest, "stuck")
+        self._requests.send_away(longest, "stuck")
         return True
 
     def on_left(self, client: Client) -> None:
-        """Without followers the tap keeps nothing."""
+        """Forget a follower; without followers the tap keeps nothing."""
         self._followers.pop(client, None)
         if self._tap is not None and not self._followers:
             self._tap.has_followers = False
@@ -166,9 +172,9 @@ class ControlServer:
             follower.skipped += tap.skipped - follower.skipped_before
             follower.skipped_before = tap.skipped
             if client.waiting:
-                self._door.push(client)
+                self._requests.push(client)
         if len(records) == RECORDS_AT_ONCE:
-            self._door.wake()
+            self._requests.wake()
 
     def _show(self, record: logging.LogRecord) -> None:
         """Show a record to those who want it; one that cannot be shown counts as skipped."""

@@ -39,7 +39,7 @@ class RecordFilter:
     """A host's name as it calls itself, its address, or address and port."""
 
     def wants(self, record: logging.LogRecord) -> bool:
-        """Whether this record passes."""
+        """Return whether this record passes."""
         return (
             record.levelno >= self.level
             and self._is_logger(record.name)
@@ -90,7 +90,7 @@ class Tap:
         self.wake()
 
     def take(self, most: int) -> list[logging.LogRecord]:
-        """The oldest records, up to so many."""
+        """Return the oldest records, up to so many."""
         taken: list[logging.LogRecord] = []
         while self._records and len(taken) < most:
             record, size = self._records.popleft()

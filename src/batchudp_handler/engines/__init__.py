@@ -1,4 +1,4 @@
-"""Which engines store batches between receivers, and how is one had?
+"""The engines that store batches between receivers.
 
 The modules for NATS need the extra `nats`; nobody else pays for importing it. Those for an
 OpenTelemetry collector need the standard library's HTTP client.
@@ -24,7 +24,7 @@ MISSING = "an engine needs the extra nats: pip install batchudp-handler[nats]"
 
 
 def forwarder(url: str, *, create_stream: bool = False) -> Callable[..., Worker]:
-    """What makes a receiver pass batches on: `BatchUDPReceiver(new_worker=forwarder(url))`.
+    """Return what makes a receiver pass batches on: `BatchUDPReceiver(new_worker=forwarder(url))`.
 
     Args:
         url: `nats://[user:password@]host[:port][,host...][/STREAM]`, or
@@ -51,7 +51,7 @@ def forwarder(url: str, *, create_stream: bool = False) -> Callable[..., Worker]
 
 
 def source(url: str, *, create_stream: bool = False, guard: Guard | None = None) -> NatsSource:
-    """What gives batches of the engine at `url` to a worker, and counts errors in `guard`.
+    """Return what gives batches of the engine at `url` to a worker, and counts errors in `guard`.
 
     Raises:
         ConfigError: The URL is wrong, or the library is missing.

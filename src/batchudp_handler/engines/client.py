@@ -1,4 +1,4 @@
-"""How does a thread hold a connection to JetStream?
+"""A connection to JetStream, held by a thread.
 
 The client library is asynchronous and nothing else here is, so each user of it is one daemon
 thread with an event loop of its own. The connection comes back by itself, for ever.

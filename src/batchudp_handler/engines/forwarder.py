@@ -106,7 +106,7 @@ class NatsForwarder:
         self._runner.thread.start()
 
     def is_current_thread(self) -> bool:
-        """Whether what runs here is asking."""
+        """Return whether the caller runs on this worker's thread."""
         return threading.current_thread() is self._runner.thread
 
     def put(self, events: Sequence[Work]) -> None:
@@ -156,7 +156,7 @@ class NatsForwarder:
             await self._close()
 
     async def _turn(self) -> None:
-        """The root of the loop: an error of our own costs a pause, no more."""
+        """Take one turn of the loop; an error of our own costs a pause, no more."""
         try:
             await self._take_waiting()
             await self._pause()
@@ -171,7 +171,7 @@ class NatsForwarder:
             self._diagnostics.on_engine_error(error)
 
     async def _tell_regularly(self) -> None:
-        """Also while the engine is away, which may keep everything else waiting."""
+        """Tell the operator also while the engine is away, which may keep all else waiting."""
         while True:
             await asyncio.sleep(TELL_SECONDS)
             try:

@@ -1,4 +1,4 @@
-"""How does a batch look as a message of an engine, and how does it become a batch again?
+"""A batch as a message of an engine, and back.
 
 The body is the datagram's, still compressed: an edge does not decode what it only passes on. What
 the datagram's header said travels in message headers. The message id is made of the stream id and
@@ -37,7 +37,7 @@ MAX_ADDRESS_CHARACTERS = 128
 def message_from_batch(
     batch: BatchReceived, *, records: int, address: str
 ) -> tuple[dict[str, str], bytes]:
-    """The headers and the body of the message that carries `batch`.
+    """Return the headers and the body of the message that carries `batch`.
 
     Args:
         batch: As the receiving core gave it.
@@ -59,7 +59,7 @@ def message_from_batch(
 
 
 def batch_from_message(headers: Mapping[str, str] | None, body: bytes) -> BatchReceived:
-    """The batch that a message carries.
+    """Return the batch that a message carries.
 
     Raises:
         DecodeError: The message is not one of ours.

@@ -105,7 +105,7 @@ class OtlpForwarder:
         self._thread.start()
 
     def is_current_thread(self) -> bool:
-        """Whether what runs here is asking."""
+        """Return whether the caller runs on this worker's thread."""
         return threading.current_thread() is self._thread
 
     def put(self, events: Sequence[Work]) -> None:
@@ -206,7 +206,8 @@ class OtlpForwarder:
     # --- requests ------------------------------------------------------------------------------
 
     def _export(self, encoded: list[_Encoded]) -> None:
-        """Export batches in one request; where it is refused, each alone: only bad ones fail."""
+        """Export batches in one request; where it is refused, each alone, so that only bad ones
+        fail."""
         answer = self._answer_of(encoded)
         if answer is None:
             return  # this edge ends; nobody is told anything

@@ -141,7 +141,7 @@ class NatsSource:
             await self._connection.close()
 
     async def _turn(self, subscription: Any) -> None:
-        """The root of the loop: an error of our own costs a pause, no more."""
+        """Take one turn of the loop; an error of our own costs a pause, no more."""
         try:
             await self._take(subscription)
         except Exception as error:  # noqa: BLE001  # it goes on
@@ -212,7 +212,8 @@ class NatsSource:
         return await self._unless_known(batch, message)
 
     async def _unless_known(self, batch: BatchReceived, message: Any) -> BatchReceived | None:
-        """The batch, unless it was delivered here before: an engine that died may repeat itself.
+        """Return the batch, unless it was delivered here before: an engine that died may repeat
+        itself.
 
         The engine tells copies apart for a while only, and by ids that its death may cost.
         """
@@ -232,7 +233,7 @@ class NatsSource:
             await message.term()
 
     async def _keep_alive(self) -> None:
-        """Slow handlers are no reason for the engine to give their batch to somebody else."""
+        """Tell the engine that batches are still being handled, so that nobody else gets them."""
         now = time.monotonic()
         if now < self._alive_at:
             return

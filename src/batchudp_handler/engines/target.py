@@ -1,4 +1,4 @@
-"""Which engine is meant by a URL?"""
+"""The engine that a URL names."""
 
 from __future__ import annotations
 

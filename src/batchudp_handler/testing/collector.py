@@ -1,4 +1,4 @@
-"""What did a sender put on the wire, datagram by datagram?
+"""A collector of what a sender puts on the wire, datagram by datagram.
 
 A receiver without policy, for tests of senders: it reads, decodes and keeps everything, and
 neither logs nor answers. Tests that are about records rather than datagrams use the real receiver.

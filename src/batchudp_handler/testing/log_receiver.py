@@ -1,4 +1,4 @@
-"""Which records did a program ship? A receiver on the loopback interface that remembers them.
+"""A receiver on the loopback interface that remembers the records of a program under test.
 
 It is the real receiver on a real socket. The records go to a logger of its own, so they reach
 neither the handlers of the program under test nor pytest's `caplog` a second time.
@@ -48,7 +48,9 @@ class LogReceiver:
     def __init__(self) -> None:
         self._name = f"log_receiver_{next(_numbers)}"
         self._collector = _Collector(prefix=self._name + ".")
-        logging.Logger.manager.loggerDict[self._name] = _Entrance(self._name, self._collector)
+        logging.Logger.manager.loggerDict[self._name] = _CollectingLogger(
+            self._name, self._collector
+        )
         self._receiver = BatchUDPReceiver("127.0.0.1", 0, logger_prefix=self._name + ".")
         self._attached: list[tuple[logging.Logger, BatchUDPHandler]] = []
 
@@ -90,7 +92,7 @@ class LogReceiver:
         logger: str | None = None,
         timeout: float | None = 0.0,
     ) -> bool:
-        """Whether a record arrived that fits all that is given.
+        """Return whether a record arrived that fits all that is given.
 
         What the own handlers were given is sent and received before it looks.
 
@@ -111,7 +113,7 @@ class LogReceiver:
         return self._collector.wait_until(lambda: any(map(wanted, collected())), patience)
 
     def wait_for(self, n: int, timeout: float | None = 5.0) -> list[logging.LogRecord]:
-        """The records, as soon as there are at least `n`.
+        """Return the records, as soon as there are at least `n`.
 
         Raises:
             AssertionError: after `timeout` seconds (None or infinity: never) there are fewer; it
@@ -134,7 +136,7 @@ class LogReceiver:
         self._collector.clear()
 
     def stats(self) -> ReceiverStats:
-        """The receiver's counters."""
+        """Return the receiver's counters."""
         return self._receiver.stats()
 
     def close(self) -> None:
@@ -176,7 +178,7 @@ class LogReceiver:
 
 
 def as_patience(timeout: object) -> float:
-    """Seconds that a test may wait; None: without end."""
+    """Return the seconds that a test may wait; None: without end."""
     seconds = as_timeout(timeout)
     return math.inf if seconds is None else seconds
 
@@ -214,8 +216,8 @@ class _Collector(logging.Handler):
             return until(lambda piece: self._changed.wait_for(condition, piece), timeout)
 
 
-class _Entrance(logging.Logger):
-    """The logger through which received records come in; it leads to the collector only.
+class _CollectingLogger(logging.Logger):
+    """A logger that hands received records to the collector and to nobody else.
 
     An ordinary logger would not do. pytest listens on those that do not propagate, and
     `dictConfig` disables all that exist.
@@ -235,11 +237,11 @@ class _Entrance(logging.Logger):
 
     @disabled.setter
     def disabled(self, value: bool) -> None:
-        """Not this one."""
+        """Stay enabled, whatever `dictConfig` sets."""
 
 
 class _Wanted:
-    """Does a record fit?"""
+    """A test of whether a record fits."""
 
     def __init__(
         self, levelno: int | None, pattern: re.Pattern[str] | None, logger: str | None

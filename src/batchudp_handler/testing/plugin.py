@@ -1,4 +1,4 @@
-"""How does a test ask what was shipped? With the pytest fixture `log_receiver`.
+"""The pytest plugin with the fixture `log_receiver`.
 
 pytest loads this module in every run where the package is installed, so it imports the rest only
 when a test asks for it.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def log_receiver() -> Iterator[LogReceiver]:
-    """A receiver of log records on a free port of 127.0.0.1, for the length of one test.
+    """Provide a receiver of log records on a free port of 127.0.0.1 for one test.
 
     `log_receiver.handler()` attaches a handler that ships to it, `log_receiver.address` is for
     handlers in other processes; `has_record(...)`, `wait_for(n)` and `records` say what arrived.

@@ -1,4 +1,4 @@
-"""How is the proxy run as a process? `python -m batchudp_handler.testing.faultproxy --help`.
+"""The proxy as a process: `python -m batchudp_handler.testing.faultproxy --help`.
 
 Standard output carries two lines: the address once it listens, the counters as JSON at the end.
 """
@@ -76,7 +76,7 @@ def _make_parser() -> argparse.ArgumentParser:
 
 
 def _scenario(options: argparse.Namespace) -> Scenario:
-    """The scenario that the options describe: a file, or one phase that lasts."""
+    """Return the scenario that the options describe: a file, or one phase that lasts."""
     inline = options.both or options.to_receiver or options.to_sender or options.rebind_interval
     if options.scenario is None:
         phase = {"to_receiver": options.to_receiver, "to_sender": options.to_sender}

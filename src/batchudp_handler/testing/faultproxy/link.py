@@ -1,4 +1,4 @@
-"""What happens to a datagram on a bad network? Decided here, without a socket or a clock.
+"""The fate of datagrams on a bad network, decided without a socket or a clock.
 
 A `FaultyLink` is one direction of a path. Datagrams and the time go in; datagrams and the next
 deadline come out. The same object serves the proxy (real sockets, real time) and a simulator
@@ -76,7 +76,7 @@ class Faults:
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, object]) -> Faults:
-        """Faults from plain values, as a file holds them.
+        """Make faults from plain values, as a file holds them.
 
         Raises:
             ValueError: an unknown name, or a value of the wrong kind or out of range.
@@ -96,7 +96,7 @@ _KINDS = {f.name: f.type for f in fields(Faults)}
 
 
 def _as_kind(name: str, value: object) -> Any:
-    """`value` as the type of the field `name`; text is read, nothing else is bent."""
+    """Return `value` as the type of the field `name`; text is read, nothing else is bent."""
     kind = str(_KINDS[name])
     if value is None and kind.endswith("None"):
         return None
@@ -146,7 +146,7 @@ class LinkCounters:
     bytes_forwarded: int = 0
 
     def as_dict(self) -> dict[str, int]:
-        """The counters by name."""
+        """Return the counters by name."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
 
@@ -188,7 +188,7 @@ class FaultyLink(Generic[Route]):
         self._order = 0
 
     def receive_datagram(self, data: bytes, route: Route, now: float) -> None:
-        """A datagram enters the link; what becomes of it is decided at once."""
+        """Take a datagram into the link, and decide at once what becomes of it."""
         self.counters.received += 1
         self.counters.bytes_received += len(data)
         chance = _Chance(*(self._random.random() for _ in range(10)))
@@ -199,7 +199,7 @@ class FaultyLink(Generic[Route]):
             self._enqueue(data, route, now, late)
 
     def datagrams_to_send(self, now: float) -> list[tuple[bytes, Route]]:
-        """The datagrams that leave the link by `now`, in the order in which they leave it."""
+        """Return the datagrams that leave the link by `now`, in the order of leaving."""
         leaving = []
         while self._waiting and self._waiting[0].due <= now:
             waiting = heapq.heappop(self._waiting)
@@ -210,7 +210,7 @@ class FaultyLink(Generic[Route]):
         return leaving
 
     def next_timeout(self) -> float | None:
-        """When the next datagram leaves; None: none is on its way."""
+        """Return when the next datagram leaves; None: none is on its way."""
         return self._waiting[0].due if self._waiting else None
 
     def _is_lost(self, chance: _Chance, size: int) -> bool:
@@ -240,7 +240,7 @@ class FaultyLink(Generic[Route]):
         return data
 
     def _copies(self, chance: _Chance) -> Iterable[float]:
-        """How late each copy of a datagram comes, beyond the link's delay."""
+        """Yield how late each copy of a datagram comes, beyond the link's delay."""
         held = 0.0
         if chance.reorder < self.faults.reorder:
             self.counters.reordered += 1
@@ -265,7 +265,7 @@ class FaultyLink(Generic[Route]):
         self.counters.waiting = len(self._waiting)
 
     def _sent_at(self, size: int, now: float) -> float | None:
-        """When a rate-limited link has put `size` bytes on the wire; None: its queue is full."""
+        """Return when a rate-limited link has sent `size` bytes; None: its queue is full."""
         rate = self.faults.rate
         if rate is None:
             return now
@@ -277,7 +277,7 @@ class FaultyLink(Generic[Route]):
 
 
 def flip_bit(data: bytes, bit: int) -> bytes:
-    """`data` with one bit changed."""
+    """Return `data` with one bit changed."""
     changed = bytearray(data)
     changed[bit // 8] ^= 1 << bit % 8
     return bytes(changed)

@@ -1,4 +1,4 @@
-"""How does a datagram get through the bad network? The sockets and the thread of the proxy.
+"""The sockets and the thread of the faulty proxy.
 
 The proxy listens on one address and gives each client a socket of its own towards the target, so
 that the receiver sees different senders as different addresses and its answers find their way
@@ -113,7 +113,7 @@ class FaultProxy:
             self._forced_rebinds += 1
 
     def counters(self) -> dict[str, dict[str, int]]:
-        """What was done so far, in datagrams: `to_receiver`, `to_sender` and `proxy`."""
+        """Return what was done so far, in datagrams: `to_receiver`, `to_sender` and `proxy`."""
         with self._state:
             counters = self._path.counters()
             counters["proxy"] = {
@@ -217,7 +217,7 @@ class FaultProxy:
             self._send_errors += 1
 
     def _client(self, address: object) -> _Client:
-        """The client behind `address`, made when it is new; keeps the most recent ones."""
+        """Return the client behind `address`, made when it is new; the latest ones are kept."""
         client = self._clients.pop(address, None)
         if client is None:
             if len(self._clients) >= MAX_CLIENTS:

@@ -1,4 +1,4 @@
-"""How does a bad network change over time? A script of phases, from a file or from code.
+"""A script of phases that says how a bad network changes, from a file or from code.
 
 A scenario names two directions: `to_receiver` (records) and `to_sender` (acknowledgements). Its
 phases follow one another; each replaces the faults of both directions from its start on. Times
@@ -59,12 +59,12 @@ class Scenario:
         seed: int = 0,
         rebind_interval: float | None = None,
     ) -> Scenario:
-        """One phase that lasts."""
+        """Make a scenario of one phase that lasts."""
         return cls((Phase(0.0, to_receiver, to_sender, rebind_interval),), seed)
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, object]) -> Scenario:
-        """A scenario from plain values, as `load` reads them.
+        """Make a scenario from plain values, as `load` reads them.
 
         Raises:
             ValueError: an unknown name or a bad value.
@@ -78,7 +78,7 @@ class Scenario:
 
     @classmethod
     def load(cls, path: Path) -> Scenario:
-        """The scenario in a TOML or JSON file.
+        """Read the scenario in a TOML or JSON file.
 
         Raises:
             ValueError: the file is neither, or holds an unknown name or a bad value.
@@ -89,11 +89,11 @@ class Scenario:
         )
 
     def phase_at(self, elapsed: float) -> Phase:
-        """The phase in force `elapsed` seconds after the beginning."""
+        """Return the phase in force `elapsed` seconds after the beginning."""
         return next(p for p in reversed(self.phases) if p.start <= max(elapsed, 0.0))
 
     def next_start(self, elapsed: float) -> float | None:
-        """When the next phase begins; None: this one lasts."""
+        """Return when the next phase begins; None: this one lasts."""
         return next((p.start for p in self.phases if p.start > elapsed), None)
 
 
@@ -167,7 +167,7 @@ class FaultyPath(Generic[Route]):
             self._next_rebind += phase.rebind_interval or float("inf")
 
     def next_timeout(self) -> float | None:
-        """The next deadline of either link, of the script, or of a rebind."""
+        """Return the next deadline of either link, of the script, or of a rebind."""
         start = self._scenario.next_start(self._phase.start)
         deadlines = [self.to_receiver.next_timeout(), self.to_sender.next_timeout()]
         deadlines.append(None if start is None else self._begin + start)
@@ -175,7 +175,7 @@ class FaultyPath(Generic[Route]):
         return min((d for d in deadlines if d is not None), default=None)
 
     def counters(self) -> dict[str, dict[str, int]]:
-        """What both directions did so far, by direction."""
+        """Return what both directions did so far, by direction."""
         return {
             "to_receiver": self.to_receiver.counters.as_dict(),
             "to_sender": self.to_sender.counters.as_dict(),

@@ -1,4 +1,4 @@
-"""Signs of life of the receiver's loops.
+"""Heartbeats of the receiver's loops.
 
 Each is asked to call back. A loop that hangs does not, and the age of its latest answer says for
 how long. The worker may rightly be busy for a while, because handlers may be slow.
@@ -16,14 +16,14 @@ from batchudp_handler.waits import until
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-__all__ = ["READER", "WORKER", "Pulse"]
+__all__ = ["READER", "WORKER", "Heartbeat"]
 
 READER, WORKER = "reader", "worker"
 STOP_SECONDS = 1.0
 """What a question that is being asked may delay the end."""
 
 
-class Pulse:
+class Heartbeat:
     """Asks both loops again and again, on a thread of its own.
 
     Args:
@@ -64,7 +64,7 @@ class Pulse:
             self._thread.join(STOP_SECONDS)
 
     def silence(self) -> dict[str, float]:
-        """By loop: seconds since it answered last; 0 for one that owes no answer."""
+        """Return by loop the seconds since it answered last; 0 for one that owes no answer."""
         now = self._clock()
         return {
             name: now - self._latest[name] if name in self._unanswered else 0.0

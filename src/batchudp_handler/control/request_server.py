@@ -1,6 +1,6 @@
-"""Many clients with short requests, served by one thread and bounded in number and time.
+"""A server for many clients with short requests, run by one thread and bounded in number and time.
 
-The control socket and the metrics page stand behind such a door. A client says what it wants,
+The control socket and the metrics page are such servers. A client says what it wants,
 gets an answer and leaves. One that says nothing, half of it or too much, or does not read, costs
 one place of a fixed number for a few seconds: when all places are taken, whoever has been there
 longest is sent away, so that who comes now and asks at once is always answered. Everybody who is
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from batchudp_handler.receiver.guard import Loop
 
-__all__ = ["Client", "Door", "Service"]
+__all__ = ["Client", "RequestServer", "Service"]
 
 MOST_CLIENTS = 64
 """Clients that ask or read their answer. Those who stay are bounded by whoever lets them."""
@@ -65,7 +65,7 @@ class Client:
 
 
 class Service(Protocol):
-    """What is behind a door. The door's thread calls it, and contains what it raises."""
+    """A service behind the server, whose thread calls it and contains what it raises."""
 
     name: str
     """For counters: `control`, `metrics`."""
@@ -75,23 +75,23 @@ class Service(Protocol):
     """What one is told that has not said what it wants in time."""
 
     def is_whole(self, request: bytes) -> bool:
-        """Whether this much of a request is all of it."""
+        """Return whether this much of a request is all of it."""
 
     def answer(self, client: Client, request: bytes) -> None:
         """Put the answer into `client.waiting`, and say in `client.stays` if there is more."""
 
     def take_turn(self) -> None:
-        """Do what there is to do besides requests; called whenever the door wakes up."""
+        """Do what there is to do besides requests; called whenever the server wakes up."""
 
     def on_left(self, client: Client) -> None:
-        """A client has left."""
+        """Note that a client has left."""
 
 
-class Door:
-    """The thread that lets clients in.
+class RequestServer:
+    """The thread that accepts clients and answers them.
 
     Args:
-        listener: A socket that listens. The door closes it.
+        listener: A socket that listens. The server closes it.
         service: What is behind it.
         loop: The name of its thread in the counters.
         guard: Where errors, and clients that are sent away, are counted.
@@ -140,7 +140,7 @@ class Door:
             self._waker.send(b"\0")
 
     def staying(self) -> list[Client]:
-        """The clients that stay, those who came first at the front."""
+        """Return the clients that stay, those who came first at the front."""
         return [client for client in self._clients.values() if client.stays]
 
     def send_away(self, client: Client, cause: str, words: bytes = b"") -> None:
@@ -179,7 +179,7 @@ class Door:
         self._send_the_late_away()
 
     def _patience(self) -> float | None:
-        """Until the first client that is late; without one for as long as it takes."""
+        """Return the seconds until the first client is late; None without one."""
         first = min((client.deadline for client in self._clients.values()), default=_NEVER)
         return None if first == _NEVER else max(0.0, first - time.monotonic())
 
@@ -211,7 +211,7 @@ class Door:
             self._contain(client, self._write)
 
     def _contain(self, client: Client, action: Callable[[Client], None]) -> None:
-        """Whatever goes wrong with a client is the end of this one only."""
+        """Let whatever goes wrong with a client end this one only."""
         try:
             action(client)
         except OSError:
@@ -233,7 +233,7 @@ class Door:
                 client.moved_at = time.monotonic()
 
     def _on_said_all(self, client: Client) -> None:
-        """The client will say no more: one that waits for an answer may still read it."""
+        """Note that the client will say no more; it may still read its answer."""
         if client.is_answered and not client.stays:
             self._selector.modify(client.socket, selectors.EVENT_WRITE, client)
         else:

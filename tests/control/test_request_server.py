@@ -1,8 +1,8 @@
-"""Others at the door never keep an operator from being answered.
+"""Other clients never keep an operator from being answered.
 
 Followers, slow clients, half requests and clients that never read, two hundred at a time, on the
 control socket and the metrics page: `health` answers within a second meanwhile, one thread serves
-each door, and who is sent away is told and counted.
+each server, and who is sent away is told and counted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from batchudp_handler.control import door, server
+from batchudp_handler.control import request_server, server
 from batchudp_handler.control.client import NobodyAnswers, ask, follow
 from batchudp_handler.control.server import MOST_FOLLOWERS, ControlServer
 from batchudp_handler.control.tap import Tap
@@ -157,7 +157,7 @@ def test_who_says_nothing_is_sent_away_in_time(
     place: str, guard: Guard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Silent and half requests end after seconds, with a word."""
-    monkeypatch.setattr(door, "REQUEST_SECONDS", 0.2)
+    monkeypatch.setattr(request_server, "REQUEST_SECONDS", 0.2)
     with client_of(place) as silent, client_of(place, b'{"get') as half:
         for one in (silent, half):
             assert "no request within" in json.loads(one.makefile().readline())["error"]
@@ -169,7 +169,7 @@ def test_a_client_that_trickles_is_sent_away_in_time(
     place: str, guard: Guard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A byte now and then does not prolong the time of a request."""
-    monkeypatch.setattr(door, "REQUEST_SECONDS", 0.5)
+    monkeypatch.setattr(request_server, "REQUEST_SECONDS", 0.5)
     with client_of(place) as slow:
         begun = time.monotonic()
         with contextlib.suppress(OSError):
@@ -225,8 +225,8 @@ def test_a_refused_client_of_the_page_is_told(
     page: tuple[str, int], guard: Guard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """503 for want of room, 408 for want of a request."""
-    monkeypatch.setattr(door, "MOST_CLIENTS", 2)
-    monkeypatch.setattr(door, "REQUEST_SECONDS", 0.5)
+    monkeypatch.setattr(request_server, "MOST_CLIENTS", 2)
+    monkeypatch.setattr(request_server, "REQUEST_SECONDS", 0.5)
     with client_of(page) as first, client_of(page) as second, client_of(page):
         assert first.recv(1000).startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
         assert second.recv(1000).startswith(b"HTTP/1.1 408 Request Timeout\r\n")
