@@ -68,6 +68,15 @@ def test_a_reader_that_stopped_is() -> None:
     assert "what reads it has stopped reading" in str(outage.problem)
 
 
+def test_a_part_taken_does_not_end_what_was_told() -> None:
+    """Only when all is written is it over: the message then says how long it took."""
+    outage = Outage("log")
+    outage.refused(*FULL, 0.0)
+    outage.progressed()
+    assert outage.seconds(3.0) == 3.0
+    assert outage.ended(4.0) == "log is written again, after 4.0 s"
+
+
 def test_an_error_without_advice_is_said_too() -> None:
     """With its own words."""
     assert "Odd: x; see what is wrong" in str(Outage("x").refused("EODD", "Odd", 0.0))

@@ -9,6 +9,7 @@ from batchudp_handler.core.wire.spool_frame import (
     FRAME_OVERHEAD,
     encode_frame,
     is_intact,
+    is_own_beginning,
     make_frame,
     scan_segment,
 )
@@ -151,3 +152,29 @@ def test_only_sealed_datagrams_have_frames(data: bytes) -> None:
     """What has no number cannot be released, so it is not stored."""
     with pytest.raises(ValueError, match="not a sealed datagram"):
         make_frame(data, 0)
+
+
+FRAME = encode_frame(SEALED[3])
+
+
+@pytest.mark.parametrize("length", [*range(len(FRAME))])
+def test_what_a_dying_writer_leaves_is_known_as_its_own(length: int) -> None:
+    """The beginning of a frame, a damaged frame, nothing, or zeros."""
+    assert is_own_beginning(FRAME[:length], STREAM)
+    assert is_own_beginning(bytes(length), STREAM)
+    assert is_own_beginning(FRAME[:-1] + b"x", STREAM)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        encode_frame(seal(0, stream=7)),
+        b"notes of somebody else",
+        b"\x01",
+        b"\0\0\x01\0 sum" + b"text",
+        bytes(FRAME_OVERHEAD) + b"x" * 100,
+    ],
+)
+def test_what_it_cannot_have_written_is_not_its_own(data: bytes) -> None:
+    """Another stream's frame and other files are left alone."""
+    assert not is_own_beginning(data, STREAM)
