@@ -42,7 +42,7 @@ class Outcome:
 
 
 class FarSide:
-    """The process, its port, and a question: what has arrived?
+    """The process, its port, and the question of what has arrived.
 
     Args:
         kind: ``"batchudp"``, ``"cookbook"``, or ``"script"``: with the file output that

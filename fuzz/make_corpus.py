@@ -1,4 +1,4 @@
-"""Which inputs does the fuzzer begin with?
+"""The inputs with which the fuzzer begins.
 
 Small valid ones, made from the test vectors and by the encoders, so that it need not discover what
 a datagram is. Writes fuzz/corpus; the same bytes each time. Run it after a change of a format.

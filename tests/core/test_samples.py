@@ -1,4 +1,4 @@
-"""Are samples summarised right, in bounded memory?"""
+"""Samples are summarised right, in bounded memory."""
 
 from __future__ import annotations
 

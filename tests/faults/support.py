@@ -68,7 +68,7 @@ def ids(runs: Iterable[str], count: int, first: int = 0) -> set[Id]:
 
 
 def id_of(message: str) -> Id:
-    """Which record is this? One that is not as it was logged is an error."""
+    """Return which record this is. One that is not as it was logged is an error."""
     run, number, digest, text = message.split(" ", 3)
     assert digest == digest_of(text), f"record {run} {number} arrived damaged"
     return run, int(number)

@@ -1,4 +1,4 @@
-"""The door to the codecs: which form is it, and does nothing but a DecodeError come out?"""
+"""The codecs behind one function: every form is found, and only a DecodeError comes out."""
 
 from __future__ import annotations
 

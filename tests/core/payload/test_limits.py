@@ -1,4 +1,4 @@
-"""Is every limit on a payload exact: one below, at, and one above?"""
+"""Every limit on a payload is exact: one below, at, and one above."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Are sources let in by network and by rate, with bounded memory?"""
+"""Sources are let in by network and by rate, with bounded memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do fragments become batches again, within the budgets and whatever their order?"""
+"""Fragments become batches again, within the budgets and whatever their order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the receiving machine take, count, answer and forget as the protocol says?
+"""The receiving machine takes, counts, answers and forgets as the protocol says.
 
 Virtual time and hand-made datagrams only. `Source` numbers and seals as a sender does and decides
 nothing; `Bench` feeds the machine and keeps what comes out.

@@ -1,4 +1,4 @@
-"""Are datagrams told apart, and are the records of the missing ones counted right?"""
+"""Datagrams are told apart, and the records of the missing ones are counted right."""
 
 from __future__ import annotations
 

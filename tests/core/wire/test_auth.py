@@ -1,4 +1,4 @@
-"""Are datagrams with a key accepted from its holders, and from nobody else?"""
+"""Datagrams with a key are accepted from its holders, and from nobody else."""
 
 from __future__ import annotations
 
