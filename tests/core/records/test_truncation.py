@@ -9,7 +9,7 @@ import pytest
 
 from batchudp_handler.core.payload.encoders import encoder_for
 from batchudp_handler.core.records.batch import BatchHeader
-from batchudp_handler.core.records.plain import TEXT_CHARACTERS
+from batchudp_handler.core.records.safe import TEXT_CHARACTERS
 from batchudp_handler.core.records.snapshot import capture
 from batchudp_handler.core.send.counters import SenderCounters
 from batchudp_handler.core.send.splitter import Splitter

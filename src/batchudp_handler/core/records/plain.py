@@ -10,21 +10,19 @@ that sends runs no code of the user and is never the last to hold one of its obj
 from __future__ import annotations
 
 import logging
-import re
-from functools import partial
 from math import isfinite
 from operator import index
 from typing import TYPE_CHECKING, Any
 
 from batchudp_handler.core.records.arrival import ARRIVAL, CONVENIENT, Arrival
-from batchudp_handler.core.records.kept import Typed, json_safe, keep, keep_whole
+from batchudp_handler.core.records.kept import json_safe, keep
 from batchudp_handler.core.records.record_names import (
     FORMATTED,
     RESERVED,
     STANDARD,
     STANDARD_LENGTH,
 )
-from batchudp_handler.core.records.safe import attempted, contained, cut, cut_middle, guarded
+from batchudp_handler.core.records.safe import TEXT_CHARACTERS, attempted, cut, cut_middle, guarded
 from batchudp_handler.core.records.template import SCALARS, fallback_text
 from batchudp_handler.core.records.weight import LIGHT
 
@@ -37,17 +35,13 @@ __all__ = [
     "complete",
     "exception_text",
     "format_exception",
-    "message_shape",
     "message_text",
     "optional_text",
     "plain_place",
 ]
 
-TEXT_CHARACTERS = 256 * 1024
 MAX_EXTRAS = 64
-MAX_TEMPLATE = 1_024
 
-_MAPPING_KEY = re.compile(r"%\(([^()]*)\)")
 _NAME = frozenset((str,))
 """The exact type of a name; a set, which asks for many at once."""
 _LEVELNO = 1
@@ -109,36 +103,6 @@ def _level(value: object) -> int:
 def message_text(record: logging.LogRecord) -> str:
     """The message, rendered now, because it or its arguments are the user's objects."""
     return cut(guarded(_get_message, record), TEXT_CHARACTERS)
-
-
-def message_shape(message: Any, args: Any) -> Typed | None:
-    """Message and arguments as they are, where they are a plain structure; else None.
-
-    A structure without arguments is a message by itself; a mapping may be the arguments of a
-    format string. What had to be cut has no shape.
-    """
-    if issubclass(type(args), dict):
-        if type(message) is not str or len(message) > MAX_TEMPLATE or not dict.__len__(args):
-            return None
-        return keep_whole((message, contained(partial(_named, message), args)), TEXT_CHARACTERS)
-    if args is not None and (type(args) is not tuple or args):
-        return None
-    is_structure = issubclass(type(message), (dict, list, tuple, set, frozenset))
-    return keep_whole((message, ()), TEXT_CHARACTERS) if is_structure else None
-
-
-def _named(message: str, args: Any) -> dict[Any, Any]:
-    """A dict with the items of `args`, and with what it gives for the names in the message.
-
-    The class of the mapping may make up values, as gunicorn's does. Of its names in braces, which
-    hold headers and variables of the environment, only those travel that the message shows.
-    """
-    if type(args) is dict:
-        return args
-    names = dict.fromkeys(_MAPPING_KEY.findall(message))
-    given = {name: args[name] for name in names}
-    items = dict.items(args)
-    return {key: item for key, item in items if str(key)[:1] != "{"} | given
 
 
 def _get_message(record: logging.LogRecord) -> str:

@@ -20,6 +20,7 @@ __all__ = [
     "EXTRA_CHARACTERS",
     "LONGEST_MARKER",
     "MAX_BITS",
+    "TEXT_CHARACTERS",
     "attempted",
     "contained",
     "cut",
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 EXTRA_CHARACTERS = 16 * 1024
+TEXT_CHARACTERS = 256 * 1024
 MAX_BITS = 996
 """An int of at most so many bits has at most 300 digits: every conversion and every float can take
 it. Larger ones travel as text."""

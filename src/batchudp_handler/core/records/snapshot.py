@@ -20,7 +20,6 @@ from batchudp_handler.core.records.plain import (
     additions,
     complete,
     exception_text,
-    message_shape,
     message_text,
     optional_text,
     plain_place,
@@ -33,6 +32,7 @@ from batchudp_handler.core.records.record_names import (
     plain_record,
 )
 from batchudp_handler.core.records.safe import number_text
+from batchudp_handler.core.records.shapes import light_shape, message_shape, with_text
 from batchudp_handler.core.records.template import SCALARS, fallback_text
 from batchudp_handler.core.records.weight import LIGHT, Long
 
@@ -99,12 +99,12 @@ def capture(
     except Exception:  # noqa: BLE001  # somebody took attributes away, or they run code
         return _capture_odd(record, format_exception, relay)
     attributes = record.__dict__  # last, because then the attributes are read faster
-    if (
+    is_bare = (
         (type(attributes) is dict and len(attributes) == STANDARD_LENGTH)
-        and (type(message) is str and len(message) <= LIGHT and type(args) is tuple)
         and exc_info is exc_text is stack_info is None
         and type(record).getMessage is _plain_get_message
-    ):
+    )
+    if is_bare and type(message) is str and len(message) <= LIGHT and type(args) is tuple:
         for value in args:
             if type(value) is str:
                 if len(value) > LIGHT:
@@ -117,10 +117,10 @@ def capture(
                 process, process_name, thread, thread_name, task,
                 created, msecs, relative, message, args,
             )  # fmt: skip
-    place = (
-        name, levelno, levelname, pathname, filename, module, lineno, function,
-        process, process_name, thread, thread_name, task, created, msecs, relative,
-    )  # fmt: skip
+    place = (name, levelno, levelname, pathname, filename, module, lineno, function, process,
+             process_name, thread, thread_name, task, created, msecs, relative)  # fmt: skip
+    if is_bare and (shape := light_shape(message, args)) is not None:
+        return *place, *shape
     content = message, args, exc_info, exc_text, stack_info
     return _snapshot(record, attributes, place, content, format_exception, relay)
 
@@ -149,13 +149,17 @@ def completed(taken: Iterable[Captured]) -> list[Snapshot]:
             process, process_name, thread, thread_name, task_name,
             created, msecs, relative, message, args,
         ) = each  # fmt: skip
-        template, count, values = (message, len(args), args) if args else (None, 0, message)
+        template, count, values, shape = None, 0, message, None
+        if type(message) is not str or type(args) is not tuple:
+            values, shape = with_text(message, args)
+        elif args:
+            template, count, values = message, len(args), args
         snapshots.append((
             name, levelno, levelname, pathname, filename, module, lineno, function,
             template, count,
             process, process_name, thread, thread_name, task_name, None, 0,
             created, msecs, relative,
-            values, None, None, None, None, None,
+            values, None, None, None, shape, None,
         ))  # fmt: skip
     return snapshots
 

@@ -15,8 +15,13 @@ from json import dumps
 from typing import TYPE_CHECKING, Any
 
 from batchudp_handler.core.records.kept import Typed
-from batchudp_handler.core.records.plain import TEXT_CHARACTERS
-from batchudp_handler.core.records.safe import EXTRA_CHARACTERS, LONGEST_MARKER, cut, cut_middle
+from batchudp_handler.core.records.safe import (
+    EXTRA_CHARACTERS,
+    LONGEST_MARKER,
+    TEXT_CHARACTERS,
+    cut,
+    cut_middle,
+)
 from batchudp_handler.core.records.snapshot import (
     ERROR,
     EXC_TEXT,
