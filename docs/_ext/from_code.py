@@ -1,9 +1,9 @@
 """Directives for the tables of the documentation that are made from the code.
 
 `settings` and `keywords` show a config class, `counters` a dataclass of numbers, `limits` one of
-bounds, `reasons` and `explained` an enumeration, `transitions` a state machine, `modules` the
-package's modules, `files` every file, `command` an argument parser. A table that is made from the
-code cannot contradict it.
+bounds, `reasons` and `explained` an enumeration, `transitions` a state machine, `meanings` a
+mapping of names, `modules` the package's modules, `files` every file, `command` an argument
+parser. A table that is made from the code cannot contradict it.
 """
 
 from __future__ import annotations
@@ -179,6 +179,18 @@ class Transitions(FromCode):
         return "stays" if target is state else f"**{target.value}**"
 
 
+class Meanings(SphinxDirective):
+    """A mapping of names to what they mean."""
+
+    required_arguments = 1
+
+    def run(self) -> list[nodes.Node]:
+        self.env.note_reread()
+        lines = ["| name | meaning |", "| --- | --- |"]
+        lines += [f"| `{name}` | {text} |" for name, text in load(self.arguments[0]).items()]
+        return self.parse_text_to_nodes("\n".join(lines) + "\n")
+
+
 class Modules(SphinxDirective):
     """Every module with the first sentence of its docstring, a table for each folder."""
 
@@ -281,6 +293,7 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     app.add_directive("reasons", Reasons)
     app.add_directive("explained", Explained)
     app.add_directive("transitions", Transitions)
+    app.add_directive("meanings", Meanings)
     app.add_directive("modules", Modules)
     app.add_directive("files", Files)
     app.add_directive("command", Command)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from batchudp_handler.cli.parser import ExitCode
 from batchudp_handler.cli.report import print_all, write_line
 from batchudp_handler.decode.capture import datagrams_in
+from batchudp_handler.decode.events import describe_events, holds_events
 from batchudp_handler.decode.text import Describer
 from batchudp_handler.keys import load_keys
 
@@ -25,8 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "files",
         nargs="+",
         metavar="FILE",
-        help="a capture (pcap, pcapng), a spool segment, lines of hex digits, or one datagram as "
-        "it is; '-' is standard input",
+        help="a capture (pcap, pcapng), a spool segment, lines of hex digits, one datagram as it "
+        "is, or a file of trace events; '-' is standard input",
     )
     parser.add_argument(
         "--key-file",
@@ -64,6 +65,9 @@ def run(namespace: argparse.Namespace, _: Mapping[str, str]) -> int:
 
 
 def _lines(content: bytes, describer: Describer) -> Iterator[str]:
+    if holds_events(content):
+        yield from describe_events(content)
+        return
     number = 0
     for number, found in enumerate(datagrams_in(content), 1):
         yield from describer.describe(number, found)
