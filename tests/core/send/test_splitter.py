@@ -332,3 +332,41 @@ def test_what_is_dropped_is_counted_for_the_handler_and_for_the_stream() -> None
     assert bench.counters.dropped == {"buffer_full": 1, "closed": 2}
     assert bench.splitter.dropped == 3
     assert bench.splitter.next_group() is None
+
+
+def test_what_is_put_back_comes_out_first() -> None:
+    """Its texts that were cut are not counted twice."""
+    bench = Bench()
+    bench.splitter.append([snapshot("first"), snapshot("second")])
+    group = bench.splitter.next_group()
+    assert group is not None
+    bench.splitter.append([snapshot("third")])
+    bench.splitter.put_back([group])
+    again = bench.splitter.next_group()
+    assert again is not None
+    assert again.snapshots[: len(group.snapshots)] == group.snapshots
+
+
+def test_a_datagram_that_is_not_full_waits_for_what_is_to_come() -> None:
+    """And says how many records would fill it; a full one wants none."""
+    splitter = Bench().splitter
+    assert splitter.appetite == 2 * splitter.full_batch
+    splitter.append([snapshot("x")])
+    assert splitter.is_ready
+    splitter.has_more_to_come = True
+    assert not splitter.is_ready
+    splitter.append([snapshot("x")] * splitter.full_batch)
+    assert splitter.is_ready
+    assert splitter.appetite == 0
+
+
+def test_records_that_come_after_a_drop_follow_the_rest() -> None:
+    """The room of the dropped ones is used."""
+    bench = Bench()
+    bench.splitter.append([snapshot("a"), snapshot("b")])
+    bench.splitter.drop_oldest(1, "buffer_full")
+    bench.splitter.append([snapshot("c")])
+    assert len(bench.splitter) == 2
+    group = bench.splitter.next_group()
+    assert group is not None
+    assert group.snapshots[0][VALUES] == "b"
