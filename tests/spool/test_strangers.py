@@ -17,7 +17,7 @@ import pytest
 from batchudp_handler import BatchUDPReceiver
 from batchudp_handler.core.wire.spool_frame import is_own_beginning
 from batchudp_handler.spool import SpoolDirectory
-from tests.spool.test_spool import NAME, STREAM, die, fill, run_python, seal
+from tests.spool.support import NAME, STREAM, die, fill, run_python, seal
 from tests.support import wait_until
 
 if TYPE_CHECKING:
@@ -26,14 +26,6 @@ if TYPE_CHECKING:
     from batchudp_handler.spool import Spool
 
 SEGMENT = f"{0:020d}-0.seg"
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Iterator[SpoolDirectory]:
-    """A spool directory that is closed at the end."""
-    directory = SpoolDirectory(tmp_path / "spool")
-    yield directory
-    directory.close()
 
 
 def make_socket(path: Path) -> None:
@@ -271,7 +263,7 @@ def kept() -> Iterator[Kept]:
 ORPHANS = """
 import os, sys
 sys.path.insert(0, sys.argv[2])
-from tests.spool.test_spool import SpoolDirectory
+from tests.spool.support import SpoolDirectory
 from batchudp_handler.core.records.batch import BatchHeader
 from batchudp_handler.core.send.sender import SenderProtocol, SenderSettings, StoragePolicy
 from batchudp_handler.core.wire.datagram import CHECKSUM
