@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Self
 import pytest
 
 from batchudp_handler import BatchUDPReceiver
-from batchudp_handler.cli.doctor import PATIENCE, RESOLVE_SECONDS, findings
+from batchudp_handler.cli.doctor import PATIENCE, findings
+from batchudp_handler.cli.probe import RESOLVE_SECONDS
 from batchudp_handler.config import HandlerConfig
 from batchudp_handler.core.wire.ack import Ack, encode_ack
 from batchudp_handler.core.wire.datagram import CHECKSUM, Header, parse

@@ -460,7 +460,7 @@ def test_every_thread_has_a_guarded_root(module: Module) -> None:
 
 
 WITHOUT_LOOP = {
-    ("cli.doctor", "look_up"),  # one look-up
+    ("cli.probe", "look_up"),  # one look-up
     ("cli.shipping", "self._show_progress"),  # of the sending side
     (
         "cli.shipping",

@@ -138,6 +138,48 @@ def test_a_keyword_of_the_handler_reaches_its_setting(
     assert handler.config == HandlerConfig(**values) != HandlerConfig(**needed)
 
 
+OTHER_RECEIVER_VALUES: dict[str, Any] = {
+    "host": "127.0.0.2",
+    "port": 0,
+    "buffer_size": 9_000,
+    "receive_buffer": 77_777,
+    "queue_size": 77_777,
+    "logger_prefix": "remote.",
+    "restore_exceptions": True,
+    "allow": ("10.0.0.0/8",),
+    "source_rate": 7.0,
+    "key_file": ("key",),
+    "accept_unauthenticated": True,
+    "max_records": 77,
+    "max_batch_size": 7_777,
+    "max_streams": 77,
+    "remembered_streams": 77,
+    "stream_timeout": 7.0,
+    "shutdown_timeout": 0.5,
+}
+"""A value of each setting that is not its default."""
+
+
+@pytest.mark.parametrize("name", [setting.name for setting in settings_of(ReceiverConfig)])
+def test_a_keyword_of_the_receiver_reaches_its_setting(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with the handler; a receiver binds at once, so each of these has a free port."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "key").write_text(genkey.key_line(1, "hmac-sha256"))
+    (tmp_path / "key").chmod(0o600)
+    values: dict[str, Any] = {"host": "127.0.0.1", "port": 0, name: OTHER_RECEIVER_VALUES[name]}
+
+    receiver = BatchUDPReceiver(**values)
+    receiver.close()
+
+    assert receiver._config == ReceiverConfig(**values)
+    others: dict[str, Any] = (
+        {"host": "127.0.0.1", "port": 0} if name not in {"host", "port"} else {}
+    )
+    assert receiver._config != ReceiverConfig(**others)
+
+
 def test_every_number_has_its_unit() -> None:
     """A setting that is counted in something says so in its help."""
     for setting in [*RECEIVE, *SEND]:

@@ -11,14 +11,13 @@ from __future__ import annotations
 import ipaddress
 import socket
 import statistics
-import threading
 import time
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from batchudp_handler.cli.parser import ExitCode
-from batchudp_handler.cli.probe import Place, Probe, Refused, SocketAddress
+from batchudp_handler.cli.probe import Place, Probe, Refused, SocketAddress, find_places
 from batchudp_handler.cli.report import print_all
 from batchudp_handler.core.places import place_text
 from batchudp_handler.core.wire.datagram import (
@@ -41,7 +40,6 @@ if TYPE_CHECKING:
 __all__ = ["Finding", "Grade", "examine", "findings"]
 
 
-RESOLVE_SECONDS = 3.0
 PATIENCE = (0.25, 0.5, 1.0)
 """Seconds that are waited for an answer, each time after asking again."""
 PINGS = 5
@@ -96,7 +94,7 @@ def findings(config: HandlerConfig) -> Iterator[Finding]:
     """
     keys = load_keys([config.key_file] if config.key_file else [])
     seal = keys[-1].sender if keys else CHECKSUM
-    found = _resolve(config.host, config.port)
+    found = find_places(config.host, config.port)
     yield _name_finding(config.host, found)
     if isinstance(found, str) or not found[0]:
         return
@@ -116,29 +114,6 @@ def findings(config: HandlerConfig) -> Iterator[Finding]:
         yield Finding("reach", f"the socket says: {error.strerror or error}", Grade.BAD)
     finally:
         probe.close()
-
-
-def _resolve(host: str, port: int) -> tuple[list[Place], float] | str:
-    """Return the addresses and the seconds that it took, or what went wrong."""
-    if host.startswith("unix://"):
-        return [(AF_UNIX, host.removeprefix("unix://"))], 0.0
-    begun = time.monotonic()
-    found: list[Place] = []
-    problem = [f"no answer within {RESOLVE_SECONDS:.0f} s"]
-
-    def look_up() -> None:
-        try:
-            answers = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
-        except OSError as error:
-            problem[0] = str(error.strerror or error)
-        else:
-            found.extend(dict.fromkeys((family, address) for family, _, _, _, address in answers))
-            found.sort(key=lambda place: place[0] != socket.AF_INET)  # as senders do
-
-    thread = threading.Thread(target=look_up, daemon=True)  # a resolver may take minutes
-    thread.start()
-    thread.join(RESOLVE_SECONDS)
-    return (found, time.monotonic() - begun) if found else problem[0]
 
 
 def _name_finding(host: str, found: tuple[list[Place], float] | str) -> Finding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import time
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -23,7 +24,9 @@ from batchudp_handler.waits import clamped
 if TYPE_CHECKING:
     from batchudp_handler.core.wire.datagram import Seal
 
-__all__ = ["Place", "Probe", "Refused", "SocketAddress"]
+__all__ = ["Place", "Probe", "Refused", "SocketAddress", "find_places"]
+
+RESOLVE_SECONDS = 3.0
 
 
 SocketAddress: TypeAlias = "tuple[str | int | bytes, ...] | str"
@@ -123,3 +126,26 @@ class Probe:
 
 def _random_id() -> int:
     return int.from_bytes(os.urandom(8)) or 1
+
+
+def find_places(host: str, port: int) -> tuple[list[Place], float] | str:
+    """Return the addresses and the seconds that it took, or what went wrong."""
+    if host.startswith("unix://"):
+        return [(AF_UNIX, host.removeprefix("unix://"))], 0.0
+    begun = time.monotonic()
+    found: list[Place] = []
+    problem = [f"no answer within {RESOLVE_SECONDS:.0f} s"]
+
+    def look_up() -> None:
+        try:
+            answers = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+        except OSError as error:
+            problem[0] = str(error.strerror or error)
+        else:
+            found.extend(dict.fromkeys((family, address) for family, _, _, _, address in answers))
+            found.sort(key=lambda place: place[0] != socket.AF_INET)  # as senders do
+
+    thread = threading.Thread(target=look_up, daemon=True)  # a resolver may take minutes
+    thread.start()
+    thread.join(RESOLVE_SECONDS)
+    return (found, time.monotonic() - begun) if found else problem[0]

@@ -20,7 +20,6 @@ import multiprocessing
 import os
 import signal
 import time
-from dataclasses import dataclass
 from multiprocessing.connection import wait
 from typing import IO, TYPE_CHECKING, Any
 
@@ -30,6 +29,7 @@ from batchudp_handler.cli.parser import ExitCode
 from batchudp_handler.cli.report import leave_standard_output, stats_json, write_line
 from batchudp_handler.cli.script_config import PROGRAM
 from batchudp_handler.cli.worker_process import SIGNALS
+from batchudp_handler.cli.worker_slot import WorkerSlot
 from batchudp_handler.platform import END_SIGNALS
 from batchudp_handler.receiver.group import steer_by_stream
 from batchudp_handler.receiver.receive_socket import address_text
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Sequence
     from multiprocessing.connection import Connection
-    from multiprocessing.context import ForkProcess
 
     from batchudp_handler.cli.script_config import ScriptConfig
     from batchudp_handler.config import ReceiverConfig
@@ -55,24 +54,6 @@ LONGEST = 1e9
 """Seconds that a timer takes."""
 LAST_SECONDS = 0.95
 """Beyond it, when the kernel ends the supervisor, whatever holds it up by then."""
-STEADY_SECONDS = 5.0
-"""A worker that lived so long is replaced at once."""
-FIRST_DELAY, LONGEST_DELAY = 0.1, 30.0
-"""Seconds before one that did not is replaced; twice as long each time."""
-
-
-@dataclass(slots=True)
-class Slot:
-    """One worker's place: its socket, and the process that reads it now."""
-
-    number: int
-    process: ForkProcess | None = None
-    link: Connection | None = None
-    stats: ReceiverStats | None = None
-    is_ready: bool = False
-    started: float = 0.0
-    starts_at: float | None = None
-    delay: float = FIRST_DELAY
 
 
 class Supervisor:
@@ -103,7 +84,7 @@ class Supervisor:
         self._work = work
         self._notifier = notifier
         self._stderr = stderr
-        self._slots = [Slot(number) for number in range(len(sockets))]
+        self._slots = [WorkerSlot(number) for number in range(len(sockets))]
         self._former: list[ReceiverStats] = []
         self._died = 0
         self._exit_code: int = ExitCode.OK
@@ -196,7 +177,7 @@ class Supervisor:
         elif number == signal.SIGUSR1:
             self._ask_for_reports()
 
-    def _on_word(self, slot: Slot) -> None:
+    def _on_word(self, slot: WorkerSlot) -> None:
         try:
             word, slot.stats = slot.link.recv() if slot.link else ("", slot.stats)
         except (EOFError, OSError):
@@ -210,14 +191,10 @@ class Supervisor:
         if slot.number in self._unanswered:
             self._answered(slot)
 
-    def _on_death(self, slot: Slot) -> None:
-        process, link = slot.process, slot.link
-        if process is None or link is None:
+    def _on_death(self, slot: WorkerSlot) -> None:
+        if slot.process is None:
             return
-        link.close()
-        process.join()
-        slot.process = slot.link = None
-        code = process.exitcode or 0
+        code = slot.forget()
         self._answered(slot)
         if self._ends_at is not None:
             return
@@ -226,16 +203,12 @@ class Supervisor:
             return
         self._replace(slot, f"signal {-code}" if code < 0 else f"exit code {code}")
 
-    def _replace(self, slot: Slot, cause: str) -> None:
+    def _replace(self, slot: WorkerSlot, cause: str) -> None:
         self._died += 1
         if slot.stats is not None:
             self._former.append(slot.stats)
         slot.stats, slot.is_ready = None, False
-        now = time.monotonic()
-        if now - slot.started >= STEADY_SECONDS:
-            slot.delay = FIRST_DELAY
-        slot.starts_at = now + slot.delay
-        slot.delay = min(slot.delay * 2, LONGEST_DELAY)
+        slot.delay_start(time.monotonic())
         self._say(f"worker {slot.number} ended unasked ({cause}); starting another one")
 
     def _on_time(self, now: float) -> None:
@@ -257,7 +230,7 @@ class Supervisor:
 
     # --- workers -------------------------------------------------------------------------------
 
-    def _start(self, slot: Slot) -> None:
+    def _start(self, slot: WorkerSlot) -> None:
         context = multiprocessing.get_context("fork")
         ours, theirs = context.Pipe()
         slot.starts_at, slot.started = None, time.monotonic()
@@ -295,17 +268,11 @@ class Supervisor:
 
     def _tell_workers(self, word: str) -> None:
         for slot in self._slots:
-            if slot.link is not None:
-                with contextlib.suppress(OSError):  # dead; the wait will say it
-                    slot.link.send(word)
+            slot.tell(word)
 
     def _kill_all(self) -> None:
         for slot in self._slots:
-            if slot.process is not None and slot.link is not None:
-                slot.process.kill()
-                slot.process.join()
-                slot.link.close()
-                slot.process = slot.link = None
+            slot.kill()
 
     # --- reports -------------------------------------------------------------------------------
 
@@ -313,7 +280,7 @@ class Supervisor:
         self._unanswered |= {slot.number for slot in self._slots if slot.link is not None}
         self._tell_workers("report")
 
-    def _answered(self, slot: Slot) -> None:
+    def _answered(self, slot: WorkerSlot) -> None:
         if slot.number in self._unanswered:
             self._unanswered.discard(slot.number)
             if not self._unanswered and self._is_running and self._ends_at is None:

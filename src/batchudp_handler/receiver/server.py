@@ -42,7 +42,7 @@ from batchudp_handler.receiver.latch import Latch
 from batchudp_handler.receiver.receive_socket import ReceiveSocket
 from batchudp_handler.receiver.reemit import DIAGNOSTICS, Reemitter
 from batchudp_handler.receiver.worker import ReceiveWorker
-from batchudp_handler.settings import settings_of, values_of
+from batchudp_handler.settings import values_of
 from batchudp_handler.waits import join_thread
 
 if TYPE_CHECKING:
@@ -72,7 +72,6 @@ SIGNAL_CHECK_SECONDS = 1.0
 the system call does not end the wait, and its handler runs only afterwards."""
 
 _NEVER = float("inf")
-_SETTINGS = frozenset(item.name for item in settings_of(ReceiverConfig))
 
 
 class BatchUDPReceiver:
@@ -145,9 +144,28 @@ class BatchUDPReceiver:
         new_worker: WorkerFactory | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        given = {name: value for name, value in locals().items() if name in _SETTINGS}
-        self._config = config = ReceiverConfig.from_mapping(given)
+        values = dict(
+            host=host, port=port, logger_prefix=logger_prefix, allow=allow,
+            restore_exceptions=restore_exceptions, source_rate=source_rate, key_file=key_file,
+            accept_unauthenticated=accept_unauthenticated, buffer_size=buffer_size,
+            receive_buffer=receive_buffer, queue_size=queue_size, max_records=max_records,
+            max_batch_size=max_batch_size, max_streams=max_streams,
+            remembered_streams=remembered_streams, stream_timeout=stream_timeout,
+            shutdown_timeout=shutdown_timeout,
+        )  # fmt: skip
+        self._config = config = ReceiverConfig.from_mapping(values)
         keys = load_keys(config.key_file) if keys is None else keys
+        self._set_up(keys, limits, inherited, after_batch, new_worker, clock)
+
+    def _set_up(
+        self,
+        keys: Sequence[Key],
+        limits: DecodeLimits | None,
+        inherited: socket.socket | None,
+        after_batch: Callable[[], None] | None,
+        new_worker: WorkerFactory | None,
+        clock: Callable[[], float],
+    ) -> None:
         self.guard = Guard()
         self._clock = clock if clock is time.monotonic else self._guarded_clock(clock)
         self._handler_errors = HandlerErrors(self.guard)
