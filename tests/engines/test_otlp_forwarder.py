@@ -278,3 +278,24 @@ def test_what_is_no_collector_confirms_nothing(garbage: bytes) -> None:
         thread.join()
     assert not edge.answers
     assert edge.forwarder.possibly_repeated > 0
+
+
+def test_an_edge_that_has_given_up_answers_nothing(
+    collector_of: Callable[..., Collector],
+) -> None:
+    """An answer that comes after the end confirms nothing: the receiver's counts are final."""
+    came, go_on = threading.Event(), threading.Event()
+
+    def reply(_number: int, _texts: list[str]) -> Reply:
+        came.set()
+        go_on.wait(DEADLINE)
+        return Reply()
+
+    edge = Edge(collector_of(reply).url)
+    edge.put(batch(1))
+    assert came.wait(DEADLINE)
+    assert not edge.forwarder.finish(0.05)
+    go_on.set()
+    edge.forwarder._thread.join(DEADLINE)
+    assert not edge.forwarder._thread.is_alive()
+    assert not edge.answers
