@@ -84,7 +84,7 @@ class Consumer:
         )
         self._begun = time.monotonic()
         self._worker = self._monitoring.new_worker(
-            limits=DecodeLimits(inflated_bytes=config.max_batch_size, records=config.max_records),
+            limits=config.decode_limits(DecodeLimits()),
             diagnostics=Diagnostics(time.monotonic, self._guard),
             on_handled=self._source.on_handled,
             kernel_drops=lambda: None,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from batchudp_handler.config.address import split_address
 from batchudp_handler.settings import (
@@ -18,6 +19,9 @@ from batchudp_handler.settings import (
     seconds,
     setting,
 )
+
+if TYPE_CHECKING:
+    from batchudp_handler.core.payload.limits import DecodeLimits
 
 __all__ = ["ReceiverConfig"]
 
@@ -85,6 +89,9 @@ class ReceiverConfig(Config):
     accept_unauthenticated: bool = setting(
         False, SWITCH, "accept datagrams without a key even if keys are configured"
     )
+    gelf: bool = setting(
+        False, SWITCH, "also take GELF messages, plain, zlib, gzip or chunked, on the same port"
+    )
     max_records: int = setting(
         2_048, integer(1, 65_535, "records"), "largest number of records in one datagram"
     )
@@ -119,3 +126,9 @@ class ReceiverConfig(Config):
         host, port = split_address(self.host, self.port)
         object.__setattr__(self, "host", host)
         object.__setattr__(self, "port", port)
+
+    def decode_limits(self, limits: DecodeLimits) -> DecodeLimits:
+        """Return the limits on a payload, with those that are settings."""
+        return replace(
+            limits, inflated_bytes=self.max_batch_size, records=self.max_records, gelf=self.gelf
+        )

@@ -145,6 +145,11 @@ class Reason(StrEnum):
         "No memory left in the limits for these fragments; an acknowledged sender tries again.",
     )
 
+    GELF_INCOMPLETE = (
+        "gelf_incomplete",
+        "A chunk of a GELF message that had not all come within 5 s.",
+    )
+
     # the batch in it
     CODEC = (
         "codec",

@@ -95,6 +95,7 @@ class BatchUDPReceiver:
         source_rate: Datagrams per second that one address may send; None: any number.
         key_file: Files with the accepted keys; without one, anyone may send.
         accept_unauthenticated: Accept datagrams without a key even if keys are configured.
+        gelf: Also take GELF messages, plain, zlib, gzip or chunked, on the same port.
         max_records: Largest number of records in one datagram.
         max_batch_size: Largest batch in bytes after decompression or reassembly.
         max_streams: Largest number of senders tracked at the same time.
@@ -128,6 +129,7 @@ class BatchUDPReceiver:
         source_rate: float | None = None,
         key_file: str | Sequence[str] = (),
         accept_unauthenticated: bool = False,
+        gelf: bool = False,
         buffer_size: int = 65_535,
         receive_buffer: int = 8_388_608,
         queue_size: int = 16_777_216,
@@ -169,11 +171,10 @@ class BatchUDPReceiver:
         self.guard = Guard()
         self._clock = clock if clock is time.monotonic else self._guarded_clock(clock)
         self._handler_errors = HandlerErrors(self.guard)
-        self._limits = self._with_settings(limits or DecodeLimits())
+        self._limits = config.decode_limits(limits or DecodeLimits())
         self._socket = self._open_socket(inherited)
         self._address = self._socket.address
-        # for the protocol; re-entrant, as a signal handler may ask for the counters at any moment
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()  # re-entrant: a signal handler may ask for the counters
         try:
             self._protocol = self._new_protocol(keys)
             self._worker = self._new_worker(after_batch, new_worker)
@@ -206,11 +207,6 @@ class BatchUDPReceiver:
             after_batch=after_batch,
             new_worker=new_worker,
         )
-
-    def _with_settings(self, limits: DecodeLimits) -> DecodeLimits:
-        """The limits, with the two that are settings."""
-        config = self._config
-        return replace(limits, inflated_bytes=config.max_batch_size, records=config.max_records)
 
     def _open_socket(self, inherited: socket.socket | None) -> ReceiveSocket:
         config = self._config
@@ -256,6 +252,7 @@ class BatchUDPReceiver:
         settings = ReceiverSettings(
             keys=keys,
             accept_unauthenticated=config.accept_unauthenticated,
+            gelf=config.gelf,
             # whoever reaches a unix socket was let through by the file system
             allow=() if isinstance(self._address, str) else config.allow,
             source_rate=config.source_rate,

@@ -18,6 +18,7 @@ from batchudp_handler.core.payload.compression import (
     compress_zstd,
     decompress,
 )
+from batchudp_handler.core.payload.gelf import row_of_gelf
 from batchudp_handler.core.payload.json_text import loads
 from batchudp_handler.core.payload.rows import decode_rows, encode_rows
 from batchudp_handler.core.records.batch import Batch, BatchHeader
@@ -55,6 +56,8 @@ def decode_payload(codec: int, body: bytes, limits: DecodeLimits) -> Batch:
     budget = Budget(limits)
     budget.output(len(payload) * PAYLOAD_WEIGHT)
     document = loads(payload, budget, limits.json_depth)
+    if codec == Codec.GELF:
+        document = row_of_gelf(document)
     checks = Checks(limits, budget, len(payload))
     if isinstance(document, dict) and "sites" in document:
         return decode_compact(document, checks)

@@ -35,6 +35,8 @@ class Codec(IntEnum):
     ZLIB = 1
     ZLIB_DICT = 2
     ZSTD = 3
+    GELF = 240
+    """Never on the wire: a message of GELF, plain or as a stream of zlib or gzip."""
 
 
 # Dictionary 1. Part of the wire format: it must never change, another one gets another codec
@@ -74,6 +76,7 @@ DICTIONARY = b"".join(
     ]
 )
 
+_ZLIB_OR_GZIP = zlib.MAX_WBITS | 32
 _DICTIONARY_UP_TO = 64 * 1024
 _SMALL = 8 * 1024
 _LEVEL_SMALL = 6
@@ -155,6 +158,9 @@ def decompress(codec: int, body: bytes, limits: DecodeLimits) -> bytes:
         payload = _inflate(zlib.decompressobj(zdict=DICTIONARY), body, limits)
     elif codec == Codec.ZSTD:
         payload = _inflate(_zstd_decompressor(limits), body, limits)
+    elif codec == Codec.GELF and limits.gelf:
+        is_plain = body.lstrip()[:1] == b"{"
+        payload = body if is_plain else _inflate(zlib.decompressobj(_ZLIB_OR_GZIP), body, limits)
     else:
         raise DecodeError(Reason.CODEC, "unknown codec")
     if len(payload) > limits.inflated_bytes:

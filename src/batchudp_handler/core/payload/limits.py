@@ -61,6 +61,9 @@ class DecodeLimits:
     levelno: int = 1_000_000
     """Largest level number, either sign. Custom levels are small."""
 
+    gelf: bool = False
+    """Whether messages of GELF are read, too."""
+
     @property
     def work_allowed(self) -> int:
         """`work`, for batches as large as the other limits allow."""

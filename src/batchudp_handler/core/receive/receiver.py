@@ -20,6 +20,8 @@ from batchudp_handler.core.receive.admission import source_of
 from batchudp_handler.core.receive.census import Census, Progress
 from batchudp_handler.core.receive.events import BatchReceived, DatagramsRefused, Event
 from batchudp_handler.core.receive.gates import Gates
+from batchudp_handler.core.receive.gelf import GelfReception
+from batchudp_handler.core.receive.gelf_chunks import MessageRefused
 from batchudp_handler.core.receive.lifecycle import Lifecycle
 from batchudp_handler.core.receive.one_way import OneWayReception
 from batchudp_handler.core.receive.refusals import Refusals
@@ -27,6 +29,7 @@ from batchudp_handler.core.receive.replies import Replies
 from batchudp_handler.core.receive.settings import ReceiverSettings
 from batchudp_handler.core.receive.state import ReceiverState
 from batchudp_handler.core.wire.datagram import Baseline, DatagramType, Header, parse
+from batchudp_handler.core.wire.gelf import is_gelf
 from batchudp_handler.core.wire.sync import decode_sync
 
 if TYPE_CHECKING:
@@ -64,6 +67,7 @@ class ReceiverProtocol:
         self._lifecycle = Lifecycle(self._state, self._replies)
         self._one_way = OneWayReception(self._state, self._lifecycle)
         self._acknowledged = AcknowledgedReception(self._state, self._lifecycle, self._replies)
+        self._gelf = GelfReception(self._state, self._gates) if settings.gelf else None
         self._refusals = Refusals()
         self._started = now
         self._checked = -inf
@@ -83,11 +87,16 @@ class ReceiverProtocol:
         state.counters.bytes_received += len(data)
         try:
             self._gates.check_source(address)
+            if self._gelf is not None and is_gelf(data):
+                self._gelf.receive(data, address)
+                return
             parsed = parse(data)
             if isinstance(parsed, Baseline):
                 self._receive_baseline(parsed, address)
             else:
                 self._receive_frame(parsed, data, address)
+        except MessageRefused as error:
+            self._refuse(error.reason, address, error.datagrams)
         except DecodeError as error:
             self._refuse(error.reason, address)
 
@@ -133,6 +142,9 @@ class ReceiverProtocol:
             return
         self._checked = now
         self._lifecycle.handle_timeout()
+        if self._gelf is not None:
+            for address, chunks in self._gelf.expired(now):
+                self._refuse(Reason.GELF_INCOMPLETE, address, chunks)
         self._report_refusals()
 
     def close(self, now: float) -> None:
@@ -165,6 +177,8 @@ class ReceiverProtocol:
     def next_check(self) -> float:
         """When `handle_timeout` has something to do; infinite: never."""
         due = min(self._lifecycle.next_deadline, self._refusals.next_due)
+        if self._gelf is not None:
+            due = min(due, self._gelf.next_deadline)
         return max(due, self._checked + CHECK_INTERVAL)
 
     def next_timeout(self) -> float | None:
@@ -208,9 +222,9 @@ class ReceiverProtocol:
         counters.rejected.update({str(key): count for key, count in rejected.items()})
         self._state.queue.remove(event)
 
-    def _refuse(self, reason: Reason, address: Address) -> None:
-        self._state.counters.refused[reason] += 1
-        self._refusals.add(reason, source_of(address))
+    def _refuse(self, reason: Reason, address: Address, datagrams: int = 1) -> None:
+        self._state.counters.refused[reason] += datagrams
+        self._refusals.add(reason, source_of(address), datagrams)
         if self._refusals.next_due <= self._state.clock.now:
             self._report_refusals()
 

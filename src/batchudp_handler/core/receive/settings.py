@@ -25,6 +25,8 @@ class ReceiverSettings:
     keys: Sequence[Key] = ()
     accept_unauthenticated: bool = False
     """Take datagrams without a key although there are keys."""
+    gelf: bool = False
+    """Take messages of GELF, too."""
     allow: Sequence[str] = ()
     """Source networks; none given: all."""
     source_rate: float | None = None
