@@ -17,12 +17,10 @@ from batchudp_handler.core.receive.events import BatchReceived, StreamEnded
 from batchudp_handler.core.receive.reassembly import Budget, ReassemblyLimits, StreamReassembly
 from batchudp_handler.core.receive.receiver import ReceiverProtocol, ReceiverSettings
 from batchudp_handler.core.records.snapshot import STACK_INFO
-from batchudp_handler.core.send.sender import (
-    SenderProtocol,
-    SenderSettings,
-    SendFailure,
-    StoragePolicy,
-)
+from batchudp_handler.core.send.deliveries import make_delivery
+from batchudp_handler.core.send.retry import SendFailure
+from batchudp_handler.core.send.settings import SenderSettings
+from batchudp_handler.core.send.storage import StoragePolicy
 from batchudp_handler.core.wire.ack import Ack, decode_ack, encode_ack
 from batchudp_handler.core.wire.constants import NO_COOKIE
 from batchudp_handler.core.wire.datagram import CHECKSUM, DatagramType, Header, encode_data, parse
@@ -91,7 +89,7 @@ class _SenderStory:
                 (StoragePolicy.OFF, StoragePolicy.WHEN_NEEDED, StoragePolicy.ALWAYS)
             ),
         )
-        self.machine = SenderProtocol(settings, stream_id=STREAM, random=lambda: 0.5)
+        self.machine = make_delivery(settings, stream_id=STREAM, random=lambda: 0.5)
         # what happens most often stands here most often
         self.steps = (
             *(self.log, self.log, self.send, self.send_all, self.send_all, self.wait, self.wait),

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from batchudp_handler.core.errors import ConfigError
 from batchudp_handler.core.records.batch import BatchHeader
-from batchudp_handler.core.send.sender import SenderSettings, StoragePolicy
 from batchudp_handler.core.send.session import SessionSettings
+from batchudp_handler.core.send.settings import SenderSettings
+from batchudp_handler.core.send.storage import StoragePolicy
 from batchudp_handler.core.send.taking import TakingLimits
 from batchudp_handler.core.wire.constants import MAX_DATAGRAM_SIZE
 from batchudp_handler.core.wire.datagram import CHECKSUM

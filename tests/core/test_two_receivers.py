@@ -13,7 +13,8 @@ from batchudp_handler.core.receive.events import AddressShared, BatchReceived
 from batchudp_handler.core.receive.receiver import ReceiverProtocol, ReceiverSettings
 from batchudp_handler.core.receive.shared_address import REMEMBERED_STREAMS, SharedAddress
 from batchudp_handler.core.send.alternation import Alternation
-from batchudp_handler.core.send.sender import SenderProtocol, SenderSettings
+from batchudp_handler.core.send.deliveries import make_delivery
+from batchudp_handler.core.send.settings import SenderSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +31,7 @@ class Balanced:
         self.sent = 0
         self.pick = pick
         self.signs = [0] * receivers
-        self.sender = SenderProtocol(
+        self.sender = make_delivery(
             SenderSettings(encoder=_encode, **settings),
             stream_id=7,
             random=Random(7).random,

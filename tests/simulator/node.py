@@ -6,7 +6,9 @@ from math import inf
 from random import Random
 from typing import TYPE_CHECKING
 
-from batchudp_handler.core.send.sender import SenderProtocol, SenderSettings, SendFailure
+from batchudp_handler.core.send.deliveries import make_delivery
+from batchudp_handler.core.send.retry import SendFailure
+from batchudp_handler.core.send.settings import SenderSettings
 from batchudp_handler.core.wire.datagram import CHECKSUM
 from batchudp_handler.testing.faultproxy import FaultyPath
 
@@ -43,7 +45,7 @@ class Node:
             seal=KEY.sender if case.keyed else CHECKSUM,
             own_seal=KEY.receiver if case.keyed else None,
         )
-        self.sender = SenderProtocol(
+        self.sender = make_delivery(
             settings, stream_id=random.getrandbits(64), random=random.random
         )
         if index:  # the same faults for each sender, in another order

@@ -265,14 +265,16 @@ import os, sys
 sys.path.insert(0, sys.argv[2])
 from tests.spool.support import SpoolDirectory
 from batchudp_handler.core.records.batch import BatchHeader
-from batchudp_handler.core.send.sender import SenderProtocol, SenderSettings, StoragePolicy
+from batchudp_handler.core.send.deliveries import make_delivery
+from batchudp_handler.core.send.settings import SenderSettings
+from batchudp_handler.core.send.storage import StoragePolicy
 from batchudp_handler.core.wire.datagram import CHECKSUM
 from batchudp_handler.core.records.snapshot import capture
 import logging
 
 home = SpoolDirectory(sys.argv[1])
 for number in range(int(sys.argv[3])):
-    sender = SenderProtocol(
+    sender = make_delivery(
         SenderSettings(
             header=BatchHeader("host", {}), acknowledged=True, storage=StoragePolicy.ALWAYS
         ),

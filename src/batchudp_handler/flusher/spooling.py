@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from batchudp_handler.core.send.adoption import Adoption
-    from batchudp_handler.core.send.sender import SenderProtocol
+    from batchudp_handler.core.send.delivery import Delivery
     from batchudp_handler.core.send.session import Session
     from batchudp_handler.spool import Spool
 
@@ -35,45 +35,45 @@ MOST_NOTES = 8
 
 @dataclass(slots=True, eq=False)
 class StoredStream:
-    """A machine and the files that belong to it."""
+    """A stream and the files that belong to it."""
 
-    sender: SenderProtocol
+    stream: Delivery
     spool: Spool
 
     def turn(self, now: float) -> bool:
-        """Move what is to be moved; say whether there is more to send than before."""
+        """Move what is to be moved; return whether there is more to send than before."""
         self.spool.check()
         self._tell_lost()
         self._store(now)
-        self.spool.release(self.sender.floor)
+        self.spool.release(self.stream.floor)
         has_loaded = self._load()
         self._tell_lost()
         return has_loaded
 
     def _tell_lost(self) -> None:
         for seq, cause in self.spool.take_lost():
-            self.sender.on_spool_dropped(seq, seq, cause)
+            self.stream.on_spool_dropped(seq, seq, cause)
         if self.spool.was_removed:
             self.spool.was_removed = False
-            self.sender.store_again()
+            self.stream.store_again()
 
     def _store(self, now: float) -> None:
-        while offered := self.sender.datagrams_to_store(now):
+        while offered := self.stream.datagrams_to_store(now):
             for each in offered:
                 if not self.spool.append(each.data):
-                    self.sender.on_store_failed(now)
+                    self.stream.on_store_failed(now)
                     return
-                self.sender.on_stored([each.seq])
+                self.stream.on_stored([each.seq])
                 self._tell_lost()  # room was made: what went must not be asked for
             self.spool.sync()
 
     def _load(self) -> bool:
         has_loaded = False
-        for seq in self.sender.datagrams_to_load():
+        for seq in self.stream.datagrams_to_load():
             data = self.spool.read(seq)
             if data is None and seq in self.spool:
                 break  # the disk failed; it is asked again
-            self.sender.on_loaded(seq, data)
+            self.stream.on_loaded(seq, data)
             has_loaded = True
         return has_loaded
 
@@ -155,9 +155,9 @@ class Spooling:
 
     def _release_closed(self) -> None:
         for each in self._streams[1:]:
-            if each.sender.is_closed:
-                self._adoption.release(each.sender)
-                each.spool.release(each.sender.floor)
+            if each.stream.is_closed:
+                self._adoption.release(each.stream)
+                each.spool.release(each.stream.floor)
                 each.spool.close()
                 self._streams.remove(each)
 
@@ -181,7 +181,7 @@ class Spooling:
         if self.is_open:
             self.is_open = False
             for each in self._streams:
-                each.spool.release(each.sender.floor)
+                each.spool.release(each.stream.floor)
             self._directory.close()
 
     def abandon(self) -> None:

@@ -18,7 +18,8 @@ from batchudp_handler.core.payload.codec import Codec, decode_payload, encode_co
 from batchudp_handler.core.payload.json_survey import charge_text
 from batchudp_handler.core.payload.limits import DecodeLimits
 from batchudp_handler.core.records.batch import BatchHeader
-from batchudp_handler.core.send.sender import SenderProtocol, SenderSettings
+from batchudp_handler.core.send.deliveries import make_delivery
+from batchudp_handler.core.send.settings import SenderSettings
 from batchudp_handler.core.send.splitter import MAX_RECORDS
 from batchudp_handler.core.wire.datagram import CHECKSUM, DatagramType, Header, parse
 from fuzz.costs import Genes, Search, measure, peak_memory, write
@@ -204,7 +205,7 @@ def test_a_sender_with_large_static_fields_makes_smaller_batches() -> None:
     """So that a receiver takes every one of them."""
     header = BatchHeader("web-1", {f"label{n}": "v" * 1_000 for n in range(60)})
     settings = SenderSettings(header=header, max_datagram_size=60_000)
-    sender = SenderProtocol(settings, stream_id=1, random=lambda: 0.5)
+    sender = make_delivery(settings, stream_id=1, random=lambda: 0.5)
     sender.send_batch([*sample_snapshots()] * 200, 0.0, 1_700_000_000.0)
     delivered = 0
     while (data := sender.datagram_to_send(0.0)) is not None:

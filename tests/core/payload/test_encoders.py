@@ -12,7 +12,8 @@ from batchudp_handler.core.payload.encoders import encoder_for
 from batchudp_handler.core.payload.limits import DecodeLimits
 from batchudp_handler.core.records.batch import BatchHeader
 from batchudp_handler.core.records.snapshot import snapshot
-from batchudp_handler.core.send.sender import SenderProtocol, SenderSettings
+from batchudp_handler.core.send.deliveries import make_delivery
+from batchudp_handler.core.send.settings import SenderSettings
 from batchudp_handler.core.wire.datagram import CHECKSUM, Baseline, Header, parse
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def test_json_that_does_not_compress_is_sent_as_it_is() -> None:
 def test_a_machine_with_the_real_encoding(size: int) -> None:
     """Everything that goes in comes out of the datagrams, and they are well filled."""
     settings = SenderSettings(header=HEADER, max_datagram_size=size)
-    sender = SenderProtocol(settings, stream_id=1, random=lambda: 0.5)
+    sender = make_delivery(settings, stream_id=1, random=lambda: 0.5)
     sender.send_batch(snapshots(3_000), 0.0, 1e9)
     numbers = []
     sizes = []

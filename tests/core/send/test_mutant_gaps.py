@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from batchudp_handler.core.payload.encoded import Encoded
-from batchudp_handler.core.send.sender import SenderProtocol, SenderSettings, StoragePolicy
+from batchudp_handler.core.send.deliveries import make_delivery
+from batchudp_handler.core.send.settings import SenderSettings
+from batchudp_handler.core.send.storage import StoragePolicy
 from batchudp_handler.core.wire.ack import Ack, encode_ack
 from batchudp_handler.core.wire.constants import WINDOW_SIZE
 from batchudp_handler.core.wire.datagram import CHECKSUM, DatagramType, Header, parse
@@ -32,7 +34,7 @@ class Link:
         given = SenderSettings(
             encoder=one_per_datagram, max_datagram_size=128, acknowledged=True, **settings
         )
-        self.sender = SenderProtocol(given, stream_id=STREAM, random=lambda: 0.5)
+        self.sender = make_delivery(given, stream_id=STREAM, random=lambda: 0.5)
         self.counter = 0
         self.syncs: list[Sync] = []
         self.seqs: list[int] = []

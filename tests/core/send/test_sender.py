@@ -12,13 +12,10 @@ import pytest
 from batchudp_handler.core.errors import ConfigError
 from batchudp_handler.core.payload.encoded import Encoded
 from batchudp_handler.core.records.batch import BatchHeader
-from batchudp_handler.core.send.sender import (
-    SenderProtocol,
-    SenderSettings,
-    SendFailure,
-    StoragePolicy,
-    StoredDatagram,
-)
+from batchudp_handler.core.send.deliveries import make_delivery
+from batchudp_handler.core.send.retry import SendFailure
+from batchudp_handler.core.send.settings import SenderSettings
+from batchudp_handler.core.send.storage import StoragePolicy, StoredDatagram
 from batchudp_handler.core.wire.ack import Ack, encode_ack
 from batchudp_handler.core.wire.auth import HmacKey
 from batchudp_handler.core.wire.datagram import CHECKSUM, DatagramType, Header, parse
@@ -48,7 +45,7 @@ class Bench:
         settings = {"encoder": encode, "max_datagram_size": 200, **settings}
         self.now = 0.0
         self.settings = SenderSettings(**settings)  # type: ignore[arg-type]  # given by the test
-        self.sender = SenderProtocol(self.settings, stream_id=STREAM, random=lambda: 0.5)
+        self.sender = make_delivery(self.settings, stream_id=STREAM, random=lambda: 0.5)
         self._acks = 0
 
     def log(self, *records: object) -> None:
@@ -1471,7 +1468,7 @@ def test_an_orphaned_stream_is_resumed() -> None:
     del spool[0]
 
     second = with_spool()
-    second.sender.resume([(header(data), len(data)) for data in spool.values()], 0.0)
+    second.sender.resume([(header(data), len(data)) for data in spool.values()], 0.0, wall=0.0)
     second.sender.close()
     assert second.sender.floor == 1
     sync = syncs(second.send())[0]
@@ -1499,7 +1496,7 @@ def test_a_gap_in_the_spool_is_passed_by_the_floor() -> None:
     store_all(first, spool)
     del spool[2]
     second = with_spool()
-    second.sender.resume([(header(data), len(data)) for data in spool.values()], 0.0)
+    second.sender.resume([(header(data), len(data)) for data in spool.values()], 0.0, wall=0.0)
     second.send()
     second.ack(cookie=COOKIE)
     second.until(0.1)
@@ -1596,7 +1593,9 @@ def test_an_answer_to_what_the_spool_never_had_settles_the_rest() -> None:
     store_all(bench, spool)
 
     heir = with_spool()
-    heir.sender.resume([(header(data), len(data)) for data in spool.values()], heir.now)
+    heir.sender.resume(
+        [(header(data), len(data)) for data in spool.values()], heir.now, wall=heir.now
+    )
     heir.send()
     heir.ack(cookie=COOKIE)
     heir.until(heir.now + 0.1)
@@ -1644,7 +1643,9 @@ def test_a_record_of_which_the_spool_kept_some_fragments_is_given_up() -> None:
     del spool[1]
 
     heir = with_spool()
-    heir.sender.resume([(header(data), len(data)) for data in spool.values()], heir.now)
+    heir.sender.resume(
+        [(header(data), len(data)) for data in spool.values()], heir.now, wall=heir.now
+    )
     assert heir.dropped == {"spool_corrupt": 1}
     assert heir.sender.spooled_records == 1
 

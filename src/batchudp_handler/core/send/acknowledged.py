@@ -28,12 +28,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from batchudp_handler.core.send.counters import SenderCounters
-    from batchudp_handler.core.send.delivery import DeliveryLimits
     from batchudp_handler.core.send.outgoing import OutgoingStream
-    from batchudp_handler.core.send.splitter import Splitter
+    from batchudp_handler.core.send.settings import SenderSettings
     from batchudp_handler.core.send.storage import StoredDatagram
     from batchudp_handler.core.send.window import SendWindow
-    from batchudp_handler.core.trace import Trace
     from batchudp_handler.core.wire.datagram import Header
 
 __all__ = ["AcknowledgedDelivery"]
@@ -47,27 +45,23 @@ class AcknowledgedDelivery(Delivery):
 
     def __init__(
         self,
+        settings: SenderSettings,
+        stream_id: int,
         stream: OutgoingStream,
-        splitter: Splitter,
         counters: SenderCounters,
-        limits: DeliveryLimits,
-        *,
-        max_datagram_size: int,
-        storage: StoragePolicy,
         random: Callable[[], float],
-        trace: Trace | None = None,
     ) -> None:
-        super().__init__(splitter, counters, limits)
+        super().__init__(settings, stream_id, stream, counters)
         self._random = random
         self._outbox = Outbox(
             stream,
-            splitter,
+            self._splitter,
             counters,
-            max_datagram_size=max_datagram_size,
-            max_retained_bytes=limits.max_retained_bytes,
-            storage=storage,
+            max_datagram_size=settings.max_datagram_size,
+            max_retained_bytes=settings.max_retained_bytes,
+            storage=settings.storage,
         )
-        self._connection = Connection(stream, self._outbox, counters, random, trace)
+        self._connection = Connection(stream, self._outbox, counters, random, self._trace)
         self._state = self._connection.state
         self._sync_sender = SyncSender(self._connection)
         self._transmitter = Transmitter(self._connection)
@@ -82,14 +76,14 @@ class AcknowledgedDelivery(Delivery):
 
     # commands
 
-    def on_records(self, now: float) -> None:
-        """Note that the splitter has got records."""
+    def _on_records(self, now: float) -> None:
         if self._state.on(Event.RECORDS, now):
             self._connection.syncs.probe(now)
 
-    def look_for_receiver(self, now: float) -> None:
+    def look_for_receiver(self, now: float, wall: float) -> None:
         """Ask whether a receiver is there, for records that are not wanted before it is."""
-        self.on_records(now)
+        super().look_for_receiver(now, wall)
+        self._on_records(now)
 
     def note_dropped(self, records: int, now: float) -> None:
         """Tell the receiver soon how many records were dropped before they came here."""
@@ -97,10 +91,10 @@ class AcknowledgedDelivery(Delivery):
             self._connection.syncs.by(now + DROPS_ARE_TOLD_WITHIN)
         self._sync_sender.buffer_dropped = records
 
-    def reconfigure(self, limits: DeliveryLimits) -> None:
-        """Use other limits from now on."""
-        super().reconfigure(limits)
-        self._outbox.storage.max_retained = limits.max_retained_bytes
+    def reconfigure(self, settings: SenderSettings) -> None:
+        """Use other settings from the next datagram on; nothing that waits is lost."""
+        super().reconfigure(settings)
+        self._outbox.storage.max_retained = settings.max_retained_bytes
 
     def drop_oldest(self, limit: int, cause: str) -> None:
         """Drop about `limit` records, datagram by datagram, oldest first.
@@ -109,17 +103,16 @@ class AcknowledgedDelivery(Delivery):
         """
         self._outbox.drop_oldest(limit, cause)
 
-    def set_max_datagram_size(self, size: int) -> None:
-        """Use another size; what is sealed and too big is sealed again when its turn comes."""
+    def _cut_again(self, size: int) -> None:
         self._outbox.set_size(size)
         self._transmitter.outstanding = None
-        self.suspected_size = None
         self._connection.path.set_datagram_size(size)
 
-    def resume(self, stored: Iterable[tuple[Header, int]], now: float) -> None:
+    def resume(self, stored: Iterable[tuple[Header, int]], now: float, wall: float) -> None:
         """Take up what another process left in the spool."""
+        self._stream.clock_offset = wall - now
         self._outbox.resume(stored, now)
-        self.on_records(now)
+        self._on_records(now)
 
     def close(self) -> None:
         """Send what is left, and say goodbye when all of it is final."""
@@ -200,18 +193,20 @@ class AcknowledgedDelivery(Delivery):
         if timer.is_silent(now):
             connection.leave(Event.SILENCE, now)
             return
-        self.suspected_size = connection.path.black_hole.suspected_size(now)
+        size = connection.path.black_hole.suspected_size(now)
         if connection.goodbyes >= GOODBYES:
             self._state.on(Event.FAREWELL, now)
             return
         if not self._transmitter.probe() or timer.silent_expiries % 2 == 0:
             connection.syncs.soon()
+        if size is not None and size < self.max_datagram_size:
+            self._use_size(size)  # large datagrams do not arrive
 
     # inputs
 
     def on_datagram_sent(self, now: float) -> None:
         """Note that the network took the datagram."""
-        self._counters.datagrams_sent += 1
+        self.counters.datagrams_sent += 1
         self._connection.path.timer.on_sent(now)
         if self._sync_sender.outstanding is None:
             self._transmitter.on_sent(now)
@@ -219,8 +214,7 @@ class AcknowledgedDelivery(Delivery):
             self._transmitter.forget_previous()
             self._sync_sender.on_sent(now)
 
-    def on_send_failed(self, failure: SendFailure, now: float) -> None:
-        """Note that the socket refused the datagram, other than for its size."""
+    def _on_refused(self, failure: SendFailure, now: float) -> None:
         connection = self._connection
         was_sync = self._sync_sender.outstanding is not None
         self._transmitter.outstanding = self._sync_sender.outstanding = None
@@ -281,7 +275,7 @@ class AcknowledgedDelivery(Delivery):
         """Offer again what memory has: somebody has removed the spool."""
         self._outbox.storage.start_over()
 
-    def on_spool_dropped(self, first_seq: int, last_seq: int, cause: str) -> None:
+    def on_spool_dropped(self, first_seq: int, last_seq: int, cause: str = "spool_full") -> None:
         """Drop what the spool has deleted and memory has not."""
         self._outbox.on_spool_dropped(first_seq, last_seq, cause)
         self._tell_floor()
@@ -293,8 +287,7 @@ class AcknowledgedDelivery(Delivery):
     # what is wanted and held
 
     @property
-    def outstanding_size(self) -> int:
-        """The size of the datagram whose fate is not known yet, in bytes."""
+    def _outstanding_size(self) -> int:
         if self._sync_sender.outstanding is not None:
             return len(self._sync_sender.outstanding)
         outstanding = self._transmitter.outstanding
@@ -313,12 +306,9 @@ class AcknowledgedDelivery(Delivery):
         return len(self._splitter) < self._splitter.full_batch
 
     @property
-    def wanted_records(self) -> int:
-        """The number of further records that are of use now.
-
-        None while nobody answers and no spool takes them: where they wait they can be dropped
-        one by one.
-        """
+    def _appetite(self) -> int:
+        # none while nobody answers and no spool takes them: where they wait they can be dropped
+        # one by one
         has_spool = self._outbox.storage.policy is not StoragePolicy.OFF
         if not self.can_send or not (self._state.is_open or has_spool):
             return 0

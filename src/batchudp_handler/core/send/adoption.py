@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from batchudp_handler.core.send.counters import SenderCounters
-    from batchudp_handler.core.send.sender import SenderProtocol
+    from batchudp_handler.core.send.delivery import Delivery
     from batchudp_handler.core.wire.datagram import Header
 
 __all__ = ["Adoption"]
@@ -29,10 +29,8 @@ class Adoption:
         counters: Those of the handler.
     """
 
-    def __init__(
-        self, make_stream: Callable[[int], SenderProtocol], counters: SenderCounters
-    ) -> None:
-        self.streams: list[SenderProtocol] = []
+    def __init__(self, make_stream: Callable[[int], Delivery], counters: SenderCounters) -> None:
+        self.streams: list[Delivery] = []
         """Those that still have something to do."""
         self.most = 1
         """Streams that there may be at a time."""
@@ -66,7 +64,7 @@ class Adoption:
         records: int,
         now: float,
         wall: float,
-    ) -> SenderProtocol:
+    ) -> Delivery:
         """Take up one stream.
 
         Args:
@@ -85,7 +83,7 @@ class Adoption:
         self.streams.append(stream)
         return stream
 
-    def release(self, stream: SenderProtocol) -> None:
+    def release(self, stream: Delivery) -> None:
         """Forget a stream that is closed."""
         self.streams.remove(stream)
 

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from batchudp_handler.core.send.counters import SenderCounters
-    from batchudp_handler.core.send.delivery import DeliveryLimits
     from batchudp_handler.core.send.outgoing import SealedGroup
-    from batchudp_handler.core.send.splitter import Group, Splitter
+    from batchudp_handler.core.send.settings import SenderSettings
+    from batchudp_handler.core.send.splitter import Group
     from batchudp_handler.core.trace import Trace
 
 __all__ = ["OneWayDelivery"]
@@ -79,22 +79,16 @@ class OneWayDelivery(Delivery):
 
     def __init__(
         self,
+        settings: SenderSettings,
+        stream_id: int,
         stream: OutgoingStream | BaselineStream,
-        splitter: Splitter,
         counters: SenderCounters,
-        limits: DeliveryLimits,
-        *,
-        max_datagram_size: int,
         random: Callable[[], float],
-        trace: Trace | None = None,
     ) -> None:
-        super().__init__(splitter, counters, limits)
-        self.max_datagram_size = max_datagram_size
+        super().__init__(settings, stream_id, stream, counters)
         self.buffer_dropped = 0
         """Records that never came here; the receiver is told."""
-        self._stream = stream
         self._random = random
-        self._trace = trace
         self._waiting: deque[_Datagram] = deque()
         self._outstanding: _Datagram | None = None
         self._previous: _Datagram | None = None
@@ -111,8 +105,7 @@ class OneWayDelivery(Delivery):
 
     # commands
 
-    def on_records(self, now: float) -> None:
-        """Note that the splitter has got records."""
+    def _on_records(self, now: float) -> None:
         if self._sync_at is None and isinstance(self._stream, OutgoingStream):
             self._sync_at = self._last_sync = now
 
@@ -122,9 +115,7 @@ class OneWayDelivery(Delivery):
             self._sync_at = min(self._sync_at, max(now, self._last_sync + AFTER_DATA))
         self.buffer_dropped = records
 
-    def set_max_datagram_size(self, size: int) -> None:
-        """Use another size; what waits and is too big goes back to be cut again."""
-        self.max_datagram_size = size
+    def _cut_again(self, size: int) -> None:
         too_big = [
             batch for batch in self._unfinished() if max(map(len, batch.group.datagrams)) > size
         ]
@@ -233,7 +224,7 @@ class OneWayDelivery(Delivery):
         self._outstanding = None
         self._previous = sent
         self._failures = 0
-        counters = self._counters
+        counters = self.counters
         counters.datagrams_sent += 1
         counters.bytes_sent += len(sent.data)
         if self._trace is not None:
@@ -261,15 +252,14 @@ class OneWayDelivery(Delivery):
         trace(now, name, seq=seq, size=len(sent.data), records=group.n_rec if sent.is_last else 0)
 
     def _on_sync_sent(self, now: float, *, is_goodbye: bool) -> None:
-        self._counters.syncs_sent += 1
+        self.counters.syncs_sent += 1
         self._last_sync = now
         self._sync_at = now + (FIRST_IDLE if self._idle_syncs < 1 else IDLE)
         self._idle_syncs += 1
         if is_goodbye and self._goodbyes:
             self._goodbyes -= 1
 
-    def on_send_failed(self, failure: SendFailure, now: float) -> None:
-        """Note that the socket refused the datagram (TOO_BIG is `set_max_datagram_size`)."""
+    def _on_refused(self, failure: SendFailure, now: float) -> None:
         self._failures += 1
         if self._trace is not None:
             self._trace(now, "send_failed", failure=failure.value)
@@ -291,10 +281,10 @@ class OneWayDelivery(Delivery):
         datagram.attempts += 1
         if datagram.batch.is_gone:
             return datagram.attempts
-        if datagram.attempts > self._limits.max_retries:
+        if datagram.attempts > self._settings.max_retries:
             self._drop(datagram.batch, "send_failed")
         else:
-            self._counters.retries += 1
+            self.counters.retries += 1
             self._waiting.appendleft(datagram)
         return datagram.attempts
 
@@ -319,7 +309,7 @@ class OneWayDelivery(Delivery):
         return list({id(each.batch): each.batch for each in datagrams if each.batch}.values())
 
     def _drop(self, batch: _Batch, cause: str) -> None:
-        self._counters.drop(cause, batch.group.n_rec)
+        self.counters.drop(cause, batch.group.n_rec)
         if self._take_out([batch]):
             self._dropped_unnumbered += batch.group.n_rec
 
@@ -332,7 +322,7 @@ class OneWayDelivery(Delivery):
         for batch in reversed(batches):
             batch.is_gone = True
             if batch.is_counted:
-                self._counters.sent -= batch.group.n_rec
+                self.counters.sent -= batch.group.n_rec
             else:
                 self._unsent -= batch.group.n_rec
             is_retracted &= not batch.is_touched and self._stream.retract(batch.group)
@@ -341,8 +331,7 @@ class OneWayDelivery(Delivery):
     # getters
 
     @property
-    def outstanding_size(self) -> int:
-        """Bytes of the datagram whose fate is not known."""
+    def _outstanding_size(self) -> int:
         return 0 if self._outstanding is None else len(self._outstanding.data)
 
     @property
@@ -351,8 +340,8 @@ class OneWayDelivery(Delivery):
         return not len(self._splitter) and self._goodbyes is None
 
     @property
-    def wanted_records(self) -> int:
-        """How many more records are of use now; what is cut already is sent first."""
+    def _appetite(self) -> int:
+        # what is cut already is sent first
         if self._goodbyes is not None or self._waiting or self._outstanding:
             return 0
         if self._failures:  # one is enough to find out, and the others can be dropped one by one

@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING
 from batchudp_handler.core.causes import NO_PLACE, TWO_RECEIVERS
 from batchudp_handler.core.send.adoption import Adoption
 from batchudp_handler.core.send.counters import SenderCounters
-from batchudp_handler.core.send.sender import SenderProtocol, SenderSettings
+from batchudp_handler.core.send.deliveries import load_delivery, make_delivery
+from batchudp_handler.core.send.settings import SenderSettings
 from batchudp_handler.core.send.storage import StoragePolicy
 from batchudp_handler.core.send.taking import Taking, TakingLimits, Trigger
 from batchudp_handler.core.wire.spool_frame import header_fields
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from batchudp_handler.core.records.batch import Captured
+    from batchudp_handler.core.send.delivery import Delivery
     from batchudp_handler.core.send.retry import SendFailure
 
 __all__ = ["Session", "SessionSettings"]
@@ -56,6 +58,9 @@ class SessionSettings:
     taking: TakingLimits = field(default_factory=TakingLimits)
     fit_path: bool = False
     """Follow the datagram size of the path, up to the one that is configured."""
+
+    def __post_init__(self) -> None:
+        load_delivery(self.sender)
 
 
 class Session:
@@ -102,12 +107,12 @@ class Session:
         self._was_settled = True
         self._left_on_disk = 0  # by a stream before this one
 
-    def _make_stream(self, settings: SenderSettings, stream_id: int) -> SenderProtocol:
-        return SenderProtocol(
+    def _make_stream(self, settings: SenderSettings, stream_id: int) -> Delivery:
+        return make_delivery(
             settings, stream_id=stream_id, random=self._random, counters=self.counters
         )
 
-    def _make_adopted(self, stream_id: int) -> SenderProtocol:
+    def _make_adopted(self, stream_id: int) -> Delivery:
         settings = replace(
             self._settings.sender,
             max_datagram_size=self.own.max_datagram_size,  # that of the path, if it is known
@@ -116,7 +121,7 @@ class Session:
         return self._make_stream(settings, stream_id)
 
     @property
-    def streams(self) -> list[SenderProtocol]:
+    def streams(self) -> list[Delivery]:
         """The own stream, and those of dead processes."""
         return [self.own] if self.adoption is None else [self.own, *self.adoption.streams]
 
@@ -221,7 +226,7 @@ class Session:
         """Take what the socket received. Never raises; what is no answer to us is counted."""
         self._stream_for(datagram).receive_datagram(datagram, now)
 
-    def _stream_for(self, datagram: bytes) -> SenderProtocol:
+    def _stream_for(self, datagram: bytes) -> Delivery:
         """Return whose answer this is by its header, which the stream itself does not trust."""
         adopted = () if self.adoption is None else self.adoption.streams
         fields = header_fields(datagram) if adopted else None

@@ -1,4 +1,4 @@
-"""The settings of one sending machine, checked when they are made."""
+"""The settings of one stream, checked when they are made."""
 
 from __future__ import annotations
 
@@ -6,27 +6,36 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from batchudp_handler.core.errors import ConfigError
+from batchudp_handler.core.payload.budget import printed_value
 from batchudp_handler.core.payload.encoders import encoder_for
 from batchudp_handler.core.records.batch import BatchHeader
-from batchudp_handler.core.send.delivery import DeliveryLimits
+from batchudp_handler.core.send.splitter import MAX_RECORDS
 from batchudp_handler.core.send.storage import StoragePolicy
-from batchudp_handler.core.wire.constants import MAX_DATAGRAM_SIZE, MIN_DATAGRAM_SIZE
+from batchudp_handler.core.wire.constants import (
+    MAX_DATAGRAM_SIZE,
+    MAX_FRAGMENTS,
+    MIN_DATAGRAM_SIZE,
+)
 from batchudp_handler.core.wire.datagram import CHECKSUM
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from batchudp_handler.core.payload.encoded import Encoder
-    from batchudp_handler.core.send.acknowledged import AcknowledgedDelivery
     from batchudp_handler.core.trace import TraceEvent
     from batchudp_handler.core.wire.datagram import Seal
 
-__all__ = ["SenderSettings", "acknowledged_delivery"]
+__all__ = ["SenderSettings"]
+
+HELD_DATAGRAMS = 4
+"""At least so many datagrams share the records that may be held."""
+PRINTED_STATIC = 8 << 20
+"""Bytes of static fields that the records of a datagram print: half of what receivers allow."""
 
 
 @dataclass(frozen=True, slots=True)
 class SenderSettings:
-    """What a sending machine is told at the start, and again by `reconfigure`."""
+    """What a stream is told at the start, and again by `reconfigure`."""
 
     header: BatchHeader = field(default_factory=lambda: BatchHeader(""))
     encoding: str = "compact"
@@ -64,14 +73,27 @@ class SenderSettings:
             )
         if self.max_retries < 0:
             raise ConfigError(f"max_retries is 0 or more, not {self.max_retries}")
-        if self.acknowledged:
-            acknowledged_delivery()
         self.make_encoder()
 
     @property
-    def limits(self) -> DeliveryLimits:
-        """The limits of the delivery, which may change while its stream runs."""
-        return DeliveryLimits(self.max_retries, self.max_retained_bytes)
+    def of_the_stream(self) -> tuple[object, ...]:
+        """Those settings that cannot change within a stream."""
+        return self.acknowledged, self.encoding, self.seal, self.storage
+
+    @property
+    def max_fragments(self) -> int:
+        """The datagrams that one record may take."""
+        return 1 if self.encoding == "json" else MAX_FRAGMENTS
+
+    @property
+    def max_batch(self) -> int:
+        """The records that one datagram may have.
+
+        No more than a quarter of those that may be held, because what is dropped for want of
+        room goes by the datagram.
+        """
+        limit = min(self.max_held_records // HELD_DATAGRAMS, _most_records(self.header))
+        return max(1, min(limit, MAX_RECORDS))
 
     def make_encoder(self) -> Encoder:
         """Return the encoder that was given, or a new one of the named encoding."""
@@ -80,12 +102,13 @@ class SenderSettings:
         return encoder_for(self.encoding, self.header, compress=self.compress)
 
 
-def acknowledged_delivery() -> type[AcknowledgedDelivery]:
-    """Return the class of acknowledged delivery, which few senders need, and load it.
+def _most_records(header: BatchHeader) -> int:
+    """Return how many records a receiver lets one datagram have.
 
-    It is loaded when the settings are made. The machine is made later, perhaps in a forked child,
-    in a signal handler, or while the interpreter ends: no place for the first import of anything.
+    It bounds what the records of a datagram print, and every one of them prints the static
+    fields, which are sent once.
     """
-    from batchudp_handler.core.send.acknowledged import AcknowledgedDelivery
-
-    return AcknowledgedDelivery
+    try:
+        return PRINTED_STATIC // printed_value(dict(header.static_fields))
+    except RecursionError:
+        return MAX_RECORDS
