@@ -181,21 +181,3 @@ def test_many_epochs_take_bounded_memory() -> None:
     assert not seen.is_suspected
     assert len(seen._returns) <= 16
     assert len(signs._foreign._values) == len(signs._gaps._values) == REMEMBERED_STREAMS
-
-
-def test_a_sender_that_comes_back_to_this_receiver_clears_it() -> None:
-    """As after a restart, when the first answers get lost."""
-    signs = SharedAddress()
-    for second in range(15):
-        assert not signs.on_foreign(1, float(second))
-    signs.on_own(1)
-    assert not signs.on_foreign(1, 16.0)
-
-
-def test_only_gaps_of_one_length_in_a_row_count() -> None:
-    """One that is longer, or a datagram in order, and it begins anew."""
-    signs = SharedAddress()
-    assert not any(signs.on_gap(1, 2 * n, 2 * n - 1) for n in range(1, 12))
-    assert not signs.on_gap(1, 26, 23)
-    assert not any(signs.on_gap(1, 2 * n, 2 * n - 1) for n in range(20, 31))
-    assert signs.on_gap(1, 62, 61)

@@ -16,13 +16,12 @@ import pytest
 
 from batchudp_handler import BatchUDPReceiver
 from batchudp_handler.receiver.latch import Latch
-from tests.receiver.test_receiver import Collector, connected, entry
+from tests.receiver.bench import Collector, connected, entry
 from tests.support import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-pytest_plugins = ["tests.receiver.test_receiver"]
 
 PROMPT = 2.0
 """Seconds; far below `shutdown_timeout` in these tests."""

@@ -23,14 +23,13 @@ from batchudp_handler.core.records.arrival import Arrival
 from batchudp_handler.receiver.guard import Guard
 from batchudp_handler.receiver.handler_errors import HandlerErrors, configured_handlers
 from tests.cli.test_receive import Running
-from tests.receiver.test_receiver import Collector, connected, entry
+from tests.receiver.bench import Collector, connected, entry
 from tests.support import wait_until
 
 if TYPE_CHECKING:
     import pathlib
     from collections.abc import Callable, Iterator
 
-pytest_plugins = ["tests.receiver.test_receiver"]
 
 BAD_FORMAT = logging.Formatter("%(nosuch)s %(message)s")
 

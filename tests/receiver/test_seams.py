@@ -29,8 +29,8 @@ from batchudp_handler.core.receive.stats import ReceiverStats
 from batchudp_handler.receiver import BatchUDPReceiver
 from batchudp_handler.receiver.guard import Guard, Loop, Seam, error_text, run_loop
 from batchudp_handler.receiver.reemit import DIAGNOSTICS, Reemitter
-from batchudp_handler.receiver.worker import ReceiveWorker
-from tests.receiver.test_receiver import Collector, connected, entry
+from batchudp_handler.receiver.worker import LoggingWorker
+from tests.receiver.bench import Collector, connected, entry
 from tests.support import wait_until
 from tests.test_layering import ROOT, functions, modules
 
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from tests.test_layering import Module
-
-pytest_plugins = ["tests.receiver.test_receiver"]
 
 
 class Unprintable(Exception):
@@ -172,7 +170,7 @@ def on_reader(row: Row) -> None:
 
 
 def worker(row: Row) -> None:
-    class Odd(ReceiveWorker):
+    class Odd(LoggingWorker):
         def put(self, events: Any) -> None:
             row.bad()
             super().put(events)

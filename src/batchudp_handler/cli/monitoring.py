@@ -21,7 +21,7 @@ from batchudp_handler.control.tap import Tap, TappedReemitter
 from batchudp_handler.core.errors import ConfigError
 from batchudp_handler.receiver.guard import Guard
 from batchudp_handler.receiver.reemit import DIAGNOSTICS
-from batchudp_handler.receiver.worker import ReceiveWorker
+from batchudp_handler.receiver.worker import LoggingWorker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -95,7 +95,7 @@ class Monitoring:
         reemitter = TappedReemitter(
             self._tap, prefix=prefix, restore_exceptions=restore_exceptions
         )
-        return partial(ReceiveWorker, reemitter=reemitter, after_batch=after_batch)
+        return partial(LoggingWorker, reemitter=reemitter, after_batch=after_batch)
 
     def new_worker(self, **arguments: Any) -> Worker:
         """Make the receiver's worker, and remember it for its health."""

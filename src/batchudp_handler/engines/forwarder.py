@@ -50,7 +50,7 @@ TELL_SECONDS = 1.0
 class NatsForwarder:
     """The worker of a stateless edge: batches go to JetStream instead of local loggers.
 
-    It stands where `ReceiveWorker` stands, with the same methods.
+    It stands where `LoggingWorker` stands, with the same methods.
 
     Args:
         target: Where to.
@@ -228,7 +228,7 @@ class NatsForwarder:
 
     async def _forward(self, batch: BatchReceived) -> None:
         """Publish one batch, however long it takes, and answer for it once."""
-        records = batch.n_rec or 1
+        records = batch.least_records
         try:
             records = batch.n_rec or self._count(batch)
             headers, body = message_from_batch(

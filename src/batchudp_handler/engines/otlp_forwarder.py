@@ -57,7 +57,7 @@ class _Encoded:
 class OtlpForwarder:
     """The worker of an edge whose batches go to a collector instead of local loggers.
 
-    It stands where `ReceiveWorker` stands, with the same methods.
+    It stands where `LoggingWorker` stands, with the same methods.
 
     Args:
         target: Where to.

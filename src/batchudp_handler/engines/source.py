@@ -1,6 +1,6 @@
 """The way of batches out of JetStream into local logging.
 
-JetStream -> NatsSource -> ReceiveWorker -> local loggers; then the engine is told
+JetStream -> NatsSource -> LoggingWorker -> local loggers; then the engine is told
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class NatsSource:
 
     Args:
         target: Where from; all consumers with the same `durable` share the work.
-        deliver: Takes the batches, such as `ReceiveWorker.put`; who handled one calls
+        deliver: Takes the batches, such as `LoggingWorker.put`; who handled one calls
             `on_handled`, and only then the engine is told.
         create_stream: Create the stream if there is none.
         guard: Where errors are counted.

@@ -41,7 +41,7 @@ from batchudp_handler.receiver.handler_errors import HandlerErrors
 from batchudp_handler.receiver.latch import Latch
 from batchudp_handler.receiver.receive_socket import ReceiveSocket
 from batchudp_handler.receiver.reemit import DIAGNOSTICS, Reemitter
-from batchudp_handler.receiver.worker import ReceiveWorker
+from batchudp_handler.receiver.worker import LoggingWorker
 from batchudp_handler.settings import values_of
 from batchudp_handler.waits import join_thread
 
@@ -149,7 +149,7 @@ class BatchUDPReceiver:
         values = dict(
             host=host, port=port, logger_prefix=logger_prefix, allow=allow,
             restore_exceptions=restore_exceptions, source_rate=source_rate, key_file=key_file,
-            accept_unauthenticated=accept_unauthenticated, buffer_size=buffer_size,
+            accept_unauthenticated=accept_unauthenticated, gelf=gelf, buffer_size=buffer_size,
             receive_buffer=receive_buffer, queue_size=queue_size, max_records=max_records,
             max_batch_size=max_batch_size, max_streams=max_streams,
             remembered_streams=remembered_streams, stream_timeout=stream_timeout,
@@ -171,7 +171,7 @@ class BatchUDPReceiver:
         self.guard = Guard()
         self._clock = clock if clock is time.monotonic else self._guarded_clock(clock)
         self._handler_errors = HandlerErrors(self.guard)
-        self._limits = config.decode_limits(limits or DecodeLimits())
+        self._limits = self._config.decode_limits(limits or DecodeLimits())
         self._socket = self._open_socket(inherited)
         self._address = self._socket.address
         self._lock = threading.RLock()  # re-entrant: a signal handler may ask for the counters
@@ -228,7 +228,7 @@ class BatchUDPReceiver:
                 components=self._limits.logger_components,
                 restore_exceptions=config.restore_exceptions,
             )
-            new_worker = partial(ReceiveWorker, reemitter=reemitter, after_batch=after_batch)
+            new_worker = partial(LoggingWorker, reemitter=reemitter, after_batch=after_batch)
         return new_worker(
             limits=self._limits,
             diagnostics=Diagnostics(self._clock, self.guard),

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from batchudp_handler.core.errors import DecodeError, Reason, UnfinishedBatch
-from batchudp_handler.core.payload.codec import decode_payload
+from batchudp_handler.core.receive.batches import answer_for, decode_batch, refusal_of
 from batchudp_handler.core.receive.events import BatchReceived
 from batchudp_handler.core.records.rebuild import records
 from batchudp_handler.receiver.guard import Loop, Seam, run_loop
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from batchudp_handler.core.payload.limits import DecodeLimits
+    from batchudp_handler.core.receive.batches import Answer
     from batchudp_handler.core.receive.events import Event
     from batchudp_handler.core.records.batch import Batch
     from batchudp_handler.receiver.diagnostics import Diagnostics, ReceiveFailed
@@ -33,14 +34,18 @@ if TYPE_CHECKING:
     Work = Event | ReceiveFailed | Callable[[], None]
     OnHandled = Callable[[BatchReceived, int, Mapping[str, int]], None]
 
-__all__ = ["ReceiveWorker", "Worker", "WorkerFactory"]
+__all__ = ["LoggingWorker", "ReceiveWorker", "Worker", "WorkerFactory"]
 
 TELL_SECONDS = 1.0
-"""How often what has come together is looked at when nothing arrives."""
+"""How often the operator is told of something when nothing arrives."""
 
 
 class Worker(Protocol):
-    """What the receiver gives batches to, and which answers for each one, once."""
+    """The one that a receiver gives its batches to, and that answers for each one, once.
+
+    `docs/reference/workers.md` has the whole contract: the order of calls, the threads, and what
+    may be called from where.
+    """
 
     filtered: int
 
@@ -56,7 +61,7 @@ class Worker(Protocol):
         """Start working."""
 
     def is_current_thread(self) -> bool:
-        """Whether code that this worker runs is asking."""
+        """Return whether code that this worker runs is asking."""
 
     def put(self, events: Sequence[Work]) -> None:
         """Hand over events and functions to call, in this order."""
@@ -65,7 +70,7 @@ class Worker(Protocol):
         """Finish what waits; False: not in time."""
 
     def tell(self, events: Sequence[Work], *, closing: bool = False) -> None:
-        """Let the operator know what has come together."""
+        """Tell the operator what has happened."""
 
 
 class WorkerFactory(Protocol):
@@ -79,11 +84,11 @@ class WorkerFactory(Protocol):
         on_handled: OnHandled,
         kernel_drops: Callable[[], int | None],
     ) -> Worker:
-        """Make it; `on_handled` is to be called once for each batch."""
+        """Make a worker; it calls `on_handled` once for each batch."""
 
 
-class ReceiveWorker:
-    """One thread that decodes batches and runs handlers.
+class LoggingWorker:
+    """The thread that decodes batches and hands their records to local loggers.
 
     Args:
         limits: What a payload may cost.
@@ -118,7 +123,7 @@ class ReceiveWorker:
         self._kernel_drops = kernel_drops
         self._unwritten = 0
         self._has_ended = False
-        self._is_abandoned = False
+        self._must_stop = False
         self._work: queue.SimpleQueue[Sequence[Work] | None]
         self._work = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="batchudp-worker", daemon=True)
@@ -133,7 +138,7 @@ class ReceiveWorker:
         self._thread.start()
 
     def is_current_thread(self) -> bool:
-        """Whether a handler is asking."""
+        """Return whether a handler is asking."""
         return threading.current_thread() is self._thread
 
     def put(self, events: Sequence[Work]) -> None:
@@ -141,13 +146,14 @@ class ReceiveWorker:
         self._work.put(events)
 
     def finish(self, timeout: float) -> bool:
-        """Let it finish what waits; False: it did not in time, and stops after this batch."""
+        """Finish what waits; False: not in time, and it stops after the batch that it works on."""
         self._work.put(None)
-        self._is_abandoned = not join_thread(self._thread, timeout)
-        return not self._is_abandoned
+        is_finished = join_thread(self._thread, timeout)
+        self._must_stop = not is_finished
+        return is_finished
 
     def tell(self, events: Sequence[Work], *, closing: bool = False) -> None:
-        """Let the operator know, at a bounded rate."""
+        """Tell the operator what has happened, at a bounded rate."""
         for event in events:
             if not callable(event):
                 self._diagnostics.on_event(event)
@@ -158,7 +164,7 @@ class ReceiveWorker:
         run_loop(self._guard, Loop.WORKER, self._turn, self._is_over)
 
     def _is_over(self) -> bool:
-        return self._has_ended or self._is_abandoned
+        return self._has_ended or self._must_stop
 
     def _turn(self) -> None:
         try:
@@ -169,7 +175,7 @@ class ReceiveWorker:
             self._has_ended = True
             return
         for event in events:
-            if self._is_abandoned:
+            if self._must_stop:
                 return
             self._work_on(event)
         self.tell(events)
@@ -187,35 +193,28 @@ class ReceiveWorker:
         answer = self._deliver(event)
         if answer is None:
             return
-        delivered, rejected = answer
-        self._on_handled(event, delivered, rejected)
-        for reason, count in rejected.items():
+        self._on_handled(event, answer.delivered, answer.rejected)
+        for reason, count in answer.rejected.items():
             self._diagnostics.on_rejected(count, reason, event.address)
 
-    def _deliver(self, event: BatchReceived) -> tuple[int, Mapping[str, int]] | None:
-        """How many records were delivered, and how many not, by reason; never raises.
+    def _deliver(self, event: BatchReceived) -> Answer | None:
+        """Hand over the records of a batch, and return the answer for it; never raises.
 
-        None: neither can be said, and an acknowledged sender brings them again.
+        None: there is no answer, and an acknowledged sender brings the records again.
         """
         reason = Reason.CODEC
         try:
-            batch = self._decode(event)
+            batch = decode_batch(event, self._limits)
             reason = Reason.HANDLER_ERROR
             self._hand_over(batch, event)
         except UnfinishedBatch:
             return None
         except DecodeError as error:
-            return 0, {error.reason: event.n_rec or 1}
+            return refusal_of(event, error.reason)
         except BaseException as error:  # noqa: BLE001  # a mistake of ours: answer all the same
             self._guard.loop_failed(Loop.WORKER, error)
-            return 0, {reason: event.n_rec or 1}
-        return len(batch), {Reason.BAD_RECORD: batch.malformed} if batch.malformed else {}
-
-    def _decode(self, event: BatchReceived) -> Batch:
-        batch = decode_payload(event.codec, event.body, self._limits)
-        if event.n_rec and len(batch) + batch.malformed > event.n_rec:
-            raise DecodeError(Reason.RECORD_COUNT)
-        return batch
+            return refusal_of(event, reason)
+        return answer_for(batch)
 
     def _hand_over(self, batch: Batch, event: BatchReceived) -> None:
         guard = self._guard
@@ -246,7 +245,7 @@ class ReceiveWorker:
         return True
 
     def _count_trimmed(self, batch: Batch) -> None:
-        """Everything that a limit took from records that were delivered all the same."""
+        """Count what a limit took from records that were delivered all the same."""
         lost = {
             "texts": batch.truncated,
             "fields": batch.fields_refused,
@@ -255,8 +254,12 @@ class ReceiveWorker:
         self.trimmed.update({what: count for what, count in lost.items() if count})
 
 
+ReceiveWorker = LoggingWorker
+"""The earlier name."""
+
+
 def _provenance(event: BatchReceived) -> dict[str, object]:
-    """Where the records came from; no field of theirs can say otherwise."""
+    """Return where the records came from; no field of theirs can say otherwise."""
     return {
         "remote_addr": address_text(event.address),
         "received": event.wall,

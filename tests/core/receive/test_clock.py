@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from batchudp_handler.core.wire.constants import NO_COOKIE
-from tests.core.receive.test_receiver import AWAY, KEY, OTHER_KEY, WALL, Bench, Source
+from tests.core.receive.bench import AWAY, KEY, OTHER_KEY, WALL, Bench, Source
 
 if TYPE_CHECKING:
     from batchudp_handler.core.wire.datagram import Seal

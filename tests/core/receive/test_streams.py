@@ -16,7 +16,7 @@ from batchudp_handler.core.receive.events import (
     StreamStarted,
 )
 from batchudp_handler.core.wire.datagram import CHECKSUM, Seal, parse
-from tests.core.receive.test_receiver import AWAY, HOME, KEY, Bench, Source
+from tests.core.receive.bench import AWAY, HOME, KEY, WALL, Bench, Source
 
 PROCESSES = 12_500
 """In 150 seconds."""
@@ -387,6 +387,40 @@ def test_copies_are_no_records_that_found_no_room() -> None:
     bench.feed(Source(99).data(), *recorded)
     assert bench.stats().refused_records == {}
     assert bench.stats().duplicates == 1
+
+
+# --- the table ---------------------------------------------------------------------------------
+
+
+def test_the_list_of_forgotten_streams_is_bounded_and_the_totals_are_not() -> None:
+    """Thousands of short streams: all counted, the latest 256 shown."""
+    bench = Bench()
+    for number in range(3000):
+        bench.feed(Source(number).data(), drained=False)
+        bench.handle()
+        bench.wait(1.0)
+    stats = bench.stats()
+    assert stats.delivered == 30_000
+    assert stats.streams_seen == 3000
+    assert len(stats.streams) <= 1024 + 256
+
+
+def test_a_flood_of_streams_evicts_nobody_young() -> None:
+    """100,000 invented ids: the table stays full of those that were there."""
+    bench = Bench()
+    honest = [Source(number) for number in range(1024)]
+    for source in honest:
+        bench.feed(source.data(), drained=False)
+    bench.handle()
+    for number in range(100_000):
+        bench.protocol.receive_datagram(Source(10**6 + number).data(), AWAY, bench.now, WALL)
+    bench.collect()
+    assert bench.of(StreamEnded) == []
+    assert bench.stats().refused == {"stream_limit": 100_000}
+    for source in honest:
+        bench.feed(source.data(), drained=False)
+    bench.handle()
+    assert bench.stats().delivered == 20_480
 
 
 # --- what it costs ------------------------------------------------------------------------------
