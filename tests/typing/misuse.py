@@ -12,6 +12,8 @@ handler = BatchUDPHandler("logs.example", 9999, "INFO")  # refused
 handler = BatchUDPHandler(port=[9999])  # refused
 handler = BatchUDPHandler(batch_size="many")  # refused
 handler = BatchUDPHandler(static_fields=["service"])  # refused
+handler = BatchUDPHandler(overflow="drop")  # refused
+handler = BatchUDPHandler(delivery="acked")  # refused
 handler.flush("soon")  # refused
 handler.handle("a line")  # refused
 handler.stats().accepted = 0  # refused
