@@ -46,7 +46,7 @@ _tracked: WeakSet[ForkAware] = WeakSet()
 
 
 def track(item: ForkAware) -> None:
-    """Tell `item` after each fork, for as long as somebody else keeps it."""
+    """Tell `item` after each fork, as long as it is in use."""
     _tracked.add(item)
 
 

@@ -56,7 +56,7 @@ TOO_MANY_HOPS = (
 
 
 class BatchUDPHandler(logging.Handler):
-    """Ships log records in compressed batches over UDP.
+    """A logging handler that ships records in compressed batches over UDP.
 
     The first two arguments are those of `logging.handlers.DatagramHandler`. Numbers may be given
     as text, the host as ``"host:port"``, ``"[::1]:port"`` or ``"unix:///path"``.

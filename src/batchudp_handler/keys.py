@@ -7,8 +7,8 @@ A key file is text; each line is a key:
     2         chacha20-poly1305  ASNF...
 
 A receiver accepts every key of its files, so that a new one can be added before the senders
-change to it. A sender uses the last. Whoever else could read the file could speak for its owner,
-so a file that others may read is refused. No error shows what is in a line.
+change to it. A sender uses the last. Anyone else who could read the file could send in its owner's
+name, so a file that others may read is refused. No error shows what is in a line.
 """
 
 from __future__ import annotations

@@ -202,7 +202,7 @@ def _key_finding(place: Place, seal: Seal) -> Finding:
     text = "none is used, and the receiver answers without"
     if _is_local(place):
         return Finding("key", text)
-    advice = "whoever reaches the receiver can send: batchudp-receive genkey makes a key"
+    advice = "anyone who reaches the receiver can send; batchudp-receive genkey makes a key"
     return Finding("key", text, Grade.HINT, advice)
 
 

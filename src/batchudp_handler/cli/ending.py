@@ -55,7 +55,7 @@ def end_by_default() -> None:
 
 
 class Ending:
-    """Follows the signals of a script, and ends the process if the script does not.
+    """The signals of a script, and its end if it does not end by itself.
 
     A second SIGINT or SIGTERM ends the process at once.
 

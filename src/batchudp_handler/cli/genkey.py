@@ -80,7 +80,7 @@ def _key_id(text: str) -> int:
 
 
 def _write_new(path: str, line: str) -> None:
-    """Make the file for its owner only from the start; whoever came first keeps it."""
+    """Make the file, readable for its owner only from the start; never replace one."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY)
     except FileExistsError:

@@ -27,7 +27,7 @@ BURST_SECONDS = 0.005
 
 
 class Pace:
-    """Holds back whoever would go faster than a rate.
+    """The pace of records, which a rate limits.
 
     Sleeps in steps of a few milliseconds, because shorter ones are not kept, so a burst has as
     many records as the rate allows in that time.

@@ -143,7 +143,7 @@ class Outputs:
 
     @property
     def has_reader(self) -> bool:
-        """Whether somebody still reads standard output, where records go there."""
+        """Whether standard output still has a reader, if records go there."""
         return self._output is None or self._output.has_reader
 
     @property

@@ -36,7 +36,7 @@ Place: TypeAlias = "tuple[int, SocketAddress]"
 
 
 class Refused(Exception):
-    """The other machine says that nobody listens there."""
+    """The answer of the other machine that no program listens there."""
 
 
 class Probe:

@@ -1,8 +1,8 @@
 """A lock between several processes that write lines to one file or one stream.
 
 Each takes it for the lines of a whole batch, so that no line gets into another one and no two
-processes rotate at once. What counts is the file that has the name when the lock is held, whoever
-put it there.
+processes rotate at once. The file that has the name when the lock is held counts, even if
+another process put it there.
 """
 
 from __future__ import annotations

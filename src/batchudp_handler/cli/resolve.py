@@ -186,7 +186,7 @@ def _read_json(text: str) -> object:
 
 def _read_yaml(text: str) -> object:
     try:
-        yaml = import_module("yaml")  # not a dependency: whoever has YAML files has PyYAML
+        yaml = import_module("yaml")  # not a dependency: users of YAML files have PyYAML
     except ImportError:
         message = "a YAML file needs PyYAML; TOML and JSON need nothing"
         raise ValueError(message) from None

@@ -34,7 +34,7 @@ PROGRESS_SECONDS = 0.5
 
 
 STOP_SECONDS = 0.1
-"""For whoever makes records, to notice that no more are wanted."""
+"""Time for the thread that makes records to notice that no more are wanted."""
 
 
 class Sending:

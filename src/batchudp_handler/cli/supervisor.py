@@ -4,11 +4,11 @@
     workers:    each reads its own socket; the kernel gives every stream to one of them
 
 The supervisor has no threads, so forking it is safe at any time. It keeps every socket open: what
-arrives while a worker is replaced waits in the kernel for the next one. What a dead worker had
-read and not confirmed its senders bring again, as after the death of a whole receiver.
+arrives while a worker is replaced waits in the kernel for the next one. Senders send again what a
+dead worker had read and not confirmed, as after the death of a whole receiver.
 
-    SIGINT, SIGTERM   all workers finish what has arrived, within `shutdown_timeout`; whoever has
-                      not ended then is killed; a second one ends them at once
+    SIGINT, SIGTERM   all workers finish what has arrived, within `shutdown_timeout`; those that
+                      have not ended then are killed; a second one ends them at once
     SIGHUP            each worker reads the configuration again
     SIGUSR1           write the counters of all workers, added, to standard error
 """
@@ -57,14 +57,14 @@ LAST_SECONDS = 0.95
 
 
 class Supervisor:
-    """Keeps one worker on each socket, and speaks for all of them.
+    """The process that keeps one worker on each socket, and speaks for all of them.
 
     Args:
         config: The receiver's settings.
         script: The process's settings.
         sockets: One for each worker.
         work: What a worker does with its number and its end of a pipe, to its exit code.
-        notifier: Whoever wants to know that it is ready and alive.
+        notifier: Tells the service manager that it is ready and alive.
         stderr: Where the process says how it fares.
     """
 

@@ -24,7 +24,7 @@ STOP_SECONDS = 1.0
 
 
 class Heartbeat:
-    """Asks both loops again and again, on a thread of its own.
+    """The questions to the loops for a sign of life, asked by a thread of its own.
 
     Args:
         ask: Has a function called with each loop's name, on that loop, soon.

@@ -19,7 +19,7 @@ __all__ = ["Notifier"]
 
 
 class Notifier:
-    """Tells the service manager.
+    """The connection to the service manager.
 
     Args:
         address: A path, or `@name` for an abstract socket; empty: there is no manager.

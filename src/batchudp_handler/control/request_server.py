@@ -1,9 +1,9 @@
 """A server for many clients with short requests, run by one thread and bounded in number and time.
 
-The control socket and the metrics page are such servers. A client says what it wants,
-gets an answer and leaves. One that says nothing, half of it or too much, or does not read, costs
-one place of a fixed number for a few seconds: when all places are taken, whoever has been there
-longest is sent away, so that who comes now and asks at once is always answered. Everybody who is
+The control socket and the metrics page are such servers. A client says what it wants, gets an
+answer and leaves. One that says nothing, half of it or too much, or does not read, costs one place
+of a fixed number for a few seconds. When all places are taken, the client that has been there
+longest is sent away, so that a new one that asks at once is always answered. Each client that is
 sent away is told so and counted.
 """
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Client", "RequestServer", "Service"]
 
 MOST_CLIENTS = 64
-"""Clients that ask or read their answer. Those who stay are bounded by whoever lets them."""
+"""Clients that ask or read their answer. The service bounds those that stay."""
 LONGEST_REQUEST = 4_096
 REQUEST_SECONDS = 5.0
 """Time for a client to say what it wants and to read the answer."""

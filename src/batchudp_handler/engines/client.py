@@ -118,4 +118,4 @@ class LoopThread:
         try:
             self.loop.call_soon_threadsafe(function)
         except RuntimeError:
-            return  # the loop is closed: whoever waits for it sees the thread's end
+            return  # the loop is closed: a caller that waits for it sees the thread's end

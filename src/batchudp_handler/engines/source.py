@@ -42,7 +42,7 @@ def _nowhere(batches: Sequence[BatchReceived]) -> None:
 
 
 class NatsSource:
-    """Takes batches out of JetStream and gives each to a worker, once confirmed, never again.
+    """A thread that takes batches out of JetStream and gives each to a worker.
 
     Args:
         target: Where from; all consumers with the same `durable` share the work.
@@ -73,7 +73,7 @@ class NatsSource:
         self.duplicates = 0
         """Records of batches that came again after they were delivered here; left out."""
         self.possibly_duplicate = 0
-        """Delivered records of batches that had been given out before, whoever had them then."""
+        """Delivered records of batches that had been given out before, here or elsewhere."""
         self.rejected: dict[str, int] = {}
         self.deliver = deliver
         self._create_stream = create_stream

@@ -33,7 +33,7 @@ LIMITS = DecodeLimits(records=1_000_000)
 
 
 class DatagramCollector:
-    """Collects what arrives at a port of the loopback, or at a Unix path, in a thread.
+    """A thread that collects what arrives at a port of the loopback, or at a Unix path.
 
     Args:
         path: Listen at this Unix path.

@@ -25,7 +25,7 @@ Route = TypeVar("Route")
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """What one direction does to datagrams; the default does nothing.
+    """The faults of one direction; the default has none.
 
     Rates are probabilities per datagram, times are seconds.
     """
@@ -122,7 +122,7 @@ def _truth(value: object) -> bool:
 
 @dataclass(slots=True)
 class LinkCounters:
-    """What a link did, in datagrams.
+    """The counters of a link, in datagrams.
 
     received + duplicated = forwarded + lost + burst_lost + blackholed + too_long + queue_full +
     waiting
