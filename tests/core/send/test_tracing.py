@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from batchudp_handler.core.send.retry import SendFailure
 from batchudp_handler.core.trace import EVENTS
-from tests.core.send.test_sender import COOKIE, STREAM, Bench
+from tests.core.send.bench import COOKIE, STREAM, Bench
 
 if TYPE_CHECKING:
     from batchudp_handler.core.trace import TraceEvent
