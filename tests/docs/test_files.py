@@ -66,7 +66,7 @@ def pages() -> str:
 
 def test_the_words_of_the_protocol_are_explained() -> None:
     """Types of datagrams, parts of datagrams and names in acks and syncs are in the glossary."""
-    page = (REPOSITORY / "docs" / "wire-format.md").read_text("utf-8")
+    page = (REPOSITORY / "docs" / "protocol" / "datagrams.md").read_text("utf-8")
     shouted = {word.lower() for word in re.findall(r"\b(?:SYNC|ACK|CHALLENGE)S?\b", page)}
     parts = {"header", "body", "trailer", "checksum", "tag", "key", "codec", "baseline"}
     numbers = {"stream", "epoch", "credit", "cookie", "floor", "group", "fragment", "window"}

@@ -16,7 +16,7 @@ from batchudp_handler.core.send.states import (
 )
 from batchudp_handler.core.trace import Trace, TraceEvent
 
-WIRE_FORMAT = Path(__file__).parents[3] / "docs" / "wire-format.md"
+WIRE_FORMAT = Path(__file__).parents[3] / "docs" / "protocol" / "states.md"
 
 
 def machine(state: State) -> DeliveryState:
@@ -69,8 +69,8 @@ def test_a_change_is_told_with_its_reason() -> None:
 
 def test_the_wire_format_names_the_same_states() -> None:
     """Its table is written by hand, for those who write another sender."""
-    table = WIRE_FORMAT.read_text("utf-8").partition("### Sender, acknowledged")[2]
-    table = table.partition("### ")[0]
+    table = WIRE_FORMAT.read_text("utf-8").partition("## Sender, acknowledged")[2]
+    table = table.partition("## ")[0]
     names = {line[4:] for line in table.splitlines() if line.startswith("* - ")} - {"State"}
     assert names - {"CLOSING"} == {state.name for state in State} - {"CLOSED"}
     assert "CLOSED" in table

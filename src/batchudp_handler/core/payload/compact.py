@@ -6,7 +6,7 @@ microseconds and its arguments. Arguments lie in columns, one per place in the t
 like follows like (deflate gains a fifth from that alone); a column of strings that repeat holds
 numbers into one table of strings instead. Exceptions, stacks and extras are sparse. Times are
 whole microseconds; where the milliseconds or the second that a formatter prints cannot be derived
-from these, they are said too. `docs/wire-format-payloads.md` is the specification.
+from these, they are said too. `docs/protocol/payloads.md` is the specification.
 
 The encoder works on columns with C-speed operations and checks nothing that `json` or the codec
 of UTF-8 will notice anyway: when they do (NaN, a lone surrogate), or anything else goes wrong, the

@@ -2,7 +2,7 @@
 
 A scalar stands for itself, an object for a dict whose keys are all strings. Everything else is an
 array that begins with a tag, lists too, so that nothing a user logs can be taken for a tag.
-`docs/wire-format-payloads.md` has the list.
+`docs/protocol/payloads.md` has the list.
 """
 
 from __future__ import annotations

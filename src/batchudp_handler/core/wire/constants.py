@@ -1,6 +1,6 @@
 """Numbers of protocol version 1 that both ends must agree on, each written once.
 
-`docs/wire-format.md` states them for other languages.
+`docs/protocol/datagrams.md` states them for other languages.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The layout of a datagram of protocol version 1, and of the baseline forms before it.
 
-`docs/wire-format.md` has the same tables for other languages. A datagram is 38 bytes of header, a
-body, and a trailer that covers every byte before it: a CRC32 without a key, a tag with one.
+`docs/protocol/datagrams.md` has the same tables for other languages. A datagram is 38 bytes of
+header, a body, and a trailer that covers every byte before it: a CRC32 without a key, a tag with
+one.
 
     parse(datagram)            says what it is; nothing is trusted yet, nothing is answered yet
     seal.open(datagram)        gives the body, once the trailer has proved right
