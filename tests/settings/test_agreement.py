@@ -150,6 +150,7 @@ OTHER_RECEIVER_VALUES: dict[str, Any] = {
     "source_rate": 7.0,
     "key_file": ("key",),
     "accept_unauthenticated": True,
+    "gelf": True,
     "max_records": 77,
     "max_batch_size": 7_777,
     "max_streams": 77,
