@@ -263,7 +263,7 @@ def kept() -> Iterator[Kept]:
 ORPHANS = """
 import os, sys
 sys.path.insert(0, sys.argv[2])
-from tests.spool.support import SpoolDirectory
+from batchudp_handler.spool import SpoolDirectory
 from batchudp_handler.core.records.batch import BatchHeader
 from batchudp_handler.core.send.deliveries import make_delivery
 from batchudp_handler.core.send.settings import SenderSettings

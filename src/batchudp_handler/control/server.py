@@ -31,7 +31,7 @@ from batchudp_handler.control.request_server import (
 from batchudp_handler.control.tap import RecordFilter
 from batchudp_handler.platform import AF_UNIX, restrict_to_owner
 from batchudp_handler.receiver.guard import Guard, Loop, Seam
-from batchudp_handler.unix_paths import identity_of, remove_dead, remove_own
+from batchudp_handler.unix_paths import BoundPath
 
 if TYPE_CHECKING:
     import logging
@@ -90,7 +90,7 @@ class ControlServer:
         self._guard = Guard() if guard is None else guard
         self._formatter = JSONFormatter()
         self._followers: dict[Client, _Follower] = {}
-        listener, self._inode = _listen(path)
+        listener, self._bound = _listen(path)
         self._requests = RequestServer(listener, self, loop=Loop.CONTROL, guard=self._guard)
         if tap is not None:
             tap.wake = self._requests.wake
@@ -102,7 +102,7 @@ class ControlServer:
     def close(self) -> None:
         """Let all clients go, and remove the socket."""
         self._requests.close()
-        remove_own(self.path, self._inode)
+        self._bound.remove()
 
     # --- requests ------------------------------------------------------------------------------
 
@@ -212,15 +212,14 @@ def _line(value: object) -> bytes:
     return json.dumps(value).encode() + b"\n"
 
 
-def _listen(path: str) -> tuple[socket.socket, tuple[int, int] | None]:
-    remove_dead(path, socket.SOCK_STREAM)
+def _listen(path: str) -> tuple[socket.socket, BoundPath]:
     listener = socket.socket(AF_UNIX, socket.SOCK_STREAM)
     try:
         restrict_to_owner(listener.fileno())  # on Linux the path gets it with bind, without a gap
-        listener.bind(path)
+        bound = BoundPath(listener, path)
         os.chmod(path, 0o600)
         listener.listen(BACKLOG)
     except BaseException:
         listener.close()
         raise
-    return listener, identity_of(path)
+    return listener, bound

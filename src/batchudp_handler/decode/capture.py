@@ -77,7 +77,7 @@ def _from_segment(content: bytes) -> list[Found] | None:
 
 
 def _from_hex(content: bytes) -> list[Found] | None:
-    """One datagram for each line of hex digits; blanks and colons between them do not matter."""
+    """Return one datagram for each line of hex digits, whatever blanks and colons are in it."""
     if re.fullmatch(rb"[0-9A-Fa-f\s:]+", content) is None:
         return None
     lines = (re.sub(rb"[\s:]", b"", line) for line in content.splitlines())

@@ -1,4 +1,4 @@
-"""Datagrams as text for people: the header, what a SYNC or an ACK says, and the records.
+"""Datagrams as text for people: the header, the members of a SYNC or an ACK, the records.
 
 The parsers are those of the receiver. So what is refused here would be refused there, and the text
 says with which reason.
@@ -50,7 +50,7 @@ SHOWN: dict[str, Callable[[Any], str]] = {
 
 
 class Describer:
-    """Describes datagrams one by one, and joins the fragments among them.
+    """A writer of descriptions, datagram by datagram; it joins the fragments among them.
 
     Args:
         keys: What opens datagrams that are sealed with a key.
@@ -63,7 +63,7 @@ class Describer:
         self._fragments: dict[tuple[int, int], dict[int, bytes]] = {}
 
     def describe(self, number: int, found: Found) -> Iterator[str]:
-        """The lines for one datagram.
+        """Yield the lines for one datagram.
 
         Args:
             number: Its place in the file, from 1.
@@ -97,7 +97,7 @@ class Describer:
             yield f"    {error}"
 
     def _open(self, header: Header, data: bytes) -> tuple[bytes, int]:
-        """The body, and the bytes that its trailer takes."""
+        """Return the body, and the bytes that its trailer takes."""
         seal: Seal = CHECKSUM
         if header.key_id:
             key = self._keys.get(header.key_id)
@@ -141,7 +141,7 @@ class Describer:
 
 
 class _NoKeyError(Exception):
-    """The datagram is sealed with a key that was not given."""
+    """Error: the datagram is sealed with a key that was not given."""
 
 
 def _heading(number: int, found: Found, text: str) -> str:
@@ -172,7 +172,7 @@ def _codec(codec: int) -> str:
 
 
 def _members(answer: Sync | Ack) -> str:
-    """What a SYNC or an ACK says, without what is not set."""
+    """Return what a SYNC or an ACK says, without what is not set."""
     told = []
     for item in fields(answer):
         value = getattr(answer, item.name)

@@ -38,7 +38,7 @@ def _say_nothing(_: OSError) -> None:
 
 
 class FileTarget:
-    """The file at a path; a FIFO or a device may be there, too.
+    """The target of lines at a path: a file, a FIFO or a device.
 
     Args:
         path: Where lines go; older parts get the endings `.1`, `.2` and so on.
@@ -147,7 +147,7 @@ class FileTarget:
             return None
 
     def _on_other_size(self, size: int, lines: PendingLines) -> None:
-        """Another process wrote, or emptied the file after it had copied it."""
+        """Go on after another process that wrote, or that emptied the file after copying it."""
         lines.begin_line_again()
         self._size, self._synced_size = size, min(size, self._synced_size)
         self._is_torn = self._ends_in_a_line()
@@ -184,7 +184,7 @@ class FileTarget:
         self._descriptor, self.status = descriptor, os.fstat(descriptor)
 
     def _ends_in_a_line(self) -> bool:
-        """Whether somebody began a line and died: the next one must not go on there."""
+        """Return whether somebody began a line and died: the next one must not go on there."""
         if not (self._is_file and self._size):
             return False
         try:
@@ -195,7 +195,7 @@ class FileTarget:
     # --- rotation --------------------------------------------------------------------------------
 
     def _room(self, lines: PendingLines) -> int:
-        """How much may be written at once; rotates where the next line does not fit."""
+        """Return how much may be written at once; rotate where the next line does not fit."""
         if not (self._max_bytes and self._is_file) or time.monotonic() < self._rotates_at:
             return MOST_AT_ONCE
         room = self._max_bytes - self._size

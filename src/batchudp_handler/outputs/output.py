@@ -1,4 +1,4 @@
-"""A logging handler that writes the lines of a whole batch, and keeps them until they are written.
+"""The logging handler that writes the lines of a whole batch, and keeps them until they are out.
 
     emit    the record as a line; never fails, whatever the record and the pattern are
     flush   write the lines of the batch; returns when all of them are in the output
@@ -40,7 +40,7 @@ CLOSE_SECONDS = 0.3
 
 
 class NoReader(Exception):
-    """Whoever read the output has left, and will not be replaced."""
+    """Error: whoever read the output has left, and will not be replaced."""
 
 
 class Target(Protocol):
@@ -51,7 +51,7 @@ class Target(Protocol):
 
     @property
     def exclusive(self) -> AbstractContextManager[object]:
-        """Held from the first line of a batch to its last: other processes may write here."""
+        """The lock held from the first line of a batch to its last, against other processes."""
 
     def write(self, lines: PendingLines) -> None:
         """Write some of the lines and tell them how much, or raise `OSError`."""
@@ -60,8 +60,7 @@ class Target(Protocol):
         """Wait until it may take more, after `BlockingIOError`."""
 
     def sync(self, lines: PendingLines) -> None:
-        """Have the disk keep what was written. Where it fails, lines that are still known wait
-        again."""
+        """Have the disk keep what was written; if it fails, let the known lines wait again."""
 
     def give_up(self, lines: PendingLines) -> None:
         """Leave no half of a line behind, as far as possible."""
@@ -81,7 +80,7 @@ class Counters:
 
 
 class Output(logging.Handler):
-    """Collects lines, and writes those of a batch at once.
+    """A handler that collects lines, and writes those of a batch at once.
 
     Args:
         target: Where lines go.
@@ -245,7 +244,7 @@ class Output(logging.Handler):
     # --- the end ---------------------------------------------------------------------------------
 
     def close_soon(self) -> bool:
-        """Close it, unless a write that does not end keeps it; whether it is closed."""
+        """Close it, unless a write that does not end keeps it; return whether it is closed."""
         lock = self.lock
         if lock is None or not lock.acquire(timeout=CLOSE_SECONDS):
             return False

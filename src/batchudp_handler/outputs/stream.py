@@ -1,4 +1,4 @@
-"""Standard output, that of a pipe, a terminal or a file, without ever being held up by it.
+"""Standard output, whether a pipe, a terminal or a file, written without being held up by it.
 
 A pipe or a terminal is opened once more without blocking, so that nobody who shares it notices.
 Where that is not possible, small pieces are written when there is room for them.
@@ -88,7 +88,7 @@ class StreamTarget:
                     os.lseek(descriptor, end - lines.begun, os.SEEK_SET)
 
     def close(self) -> None:
-        """Standard output itself stays open."""
+        """Close what was opened here; standard output itself stays open."""
         if self._is_own:
             self._raw.close()
 
@@ -98,7 +98,7 @@ def _no_room() -> BlockingIOError:
 
 
 def _open_again(stream: TextIO) -> tuple[io.RawIOBase, bool, bool]:
-    """Where to write, whether a write may block, and whether it is ours to close."""
+    """Return where to write, whether a write may block, and whether it is ours to close."""
     raw: io.RawIOBase = getattr(stream.buffer, "raw", stream.buffer)  # type: ignore[arg-type]  # unbuffered, it is its own
     descriptor = raw.fileno()
     mode = os.fstat(descriptor).st_mode

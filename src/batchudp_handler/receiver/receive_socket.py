@@ -25,7 +25,7 @@ from batchudp_handler.platform import (
     kernel_drops,
     present_waiter,
 )
-from batchudp_handler.unix_paths import identity_of, remove_dead, remove_own
+from batchudp_handler.unix_paths import BoundPath
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, MutableMapping
@@ -57,8 +57,7 @@ class ReceiveSocket:
         buffer_size: int,
         inherited: socket.socket | None = None,
     ) -> None:
-        self._unix_path: str | None = None
-        self._inode: tuple[int, int] | None = None
+        self._path: BoundPath | None = None
         self._socket = inherited if inherited is not None else self._bound(host, port)
         self._socket.setblocking(False)
         self.receive_buffer = grow_receive_buffer(self._socket, receive_buffer)
@@ -84,12 +83,9 @@ class ReceiveSocket:
         return bound
 
     def _bound_to_path(self, path: str) -> socket.socket:
-        remove_dead(path, socket.SOCK_DGRAM)
         bound = socket.socket(AF_UNIX, socket.SOCK_DGRAM)
         with _closed_on_error(bound):
-            bound.bind(path)
-        self._unix_path = path
-        self._inode = identity_of(path)
+            self._path = BoundPath(bound, path)
         return bound
 
     def _receiver(self) -> Callable[[int], tuple[bytes, object]]:
@@ -177,8 +173,8 @@ class ReceiveSocket:
             return
         self._overflow_count = self.kernel_drops()
         self._is_closed = True
-        if self._unix_path is not None:
-            remove_own(self._unix_path, self._inode)
+        if self._path is not None:
+            self._path.remove()
         for each in (self._socket, self._woken, self._waker):
             each.close()
 

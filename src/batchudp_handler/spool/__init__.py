@@ -1,4 +1,4 @@
-"""Where sealed datagrams wait while the receiver is away: the only files of the sender.
+"""Files in which sealed datagrams wait while the receiver is away.
 
     <spool directory>/<stream id>/lock              held for as long as a process owns the stream
     <spool directory>/<stream id>/<first seq>.seg   frames (core.wire.spool_frame), at most 1 MiB

@@ -1,4 +1,4 @@
-"""What happened to the files of the spool."""
+"""Counters of one spool directory."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class SpoolCounters:
 
 
 def error_name(error: OSError) -> str:
-    """The name under which an error is counted."""
+    """Return the name under which an error is counted."""
     if isinstance(error, ForeignFileError):
         return "foreign_file"
     return errno.errorcode.get(error.errno or 0, type(error).__name__)

@@ -104,7 +104,7 @@ class SpoolDirectory:
         return self._adopt_at if self._orphans else None
 
     def open(self, stream_id: int) -> Spool:
-        """The spool of a stream of this process; its files are made when something is stored."""
+        """Return the spool of a new stream; its files are made when something is stored."""
         spool = Spool(self, stream_id)
         self._spools.append(spool)
         return spool
@@ -148,7 +148,7 @@ class SpoolDirectory:
         self._spools.clear()
 
     def now(self) -> float:
-        """The witnessed time, in seconds."""
+        """Return the witnessed time, in seconds."""
         return self._witnessed.at(self._clock())
 
     def has_room(self, size: int) -> bool:
@@ -183,7 +183,7 @@ class SpoolDirectory:
         self._retry_at = self._read_at = float("-inf")
 
     def may_read(self) -> bool:
-        """Whether the disk is to be asked: not in the moments after it refused."""
+        """Return whether the disk may be asked: not in the moments after it refused."""
         if self._clock() >= self._read_at:
             self._read_at = float("-inf")
         return self.paused_until is None
@@ -197,10 +197,9 @@ class SpoolDirectory:
         """Ask the disk for nothing for a moment."""
         self._read_at = self._clock() + READ_PAUSE
 
-    def forget(self, spool: Spool) -> None:
+    def forget(self, spool: object) -> None:
         """Count a closed stream out."""
-        if spool in self._spools:
-            self._spools.remove(spool)
+        self._spools = [each for each in self._spools if each is not spool]
 
     def _look(self) -> None:
         orphans, stamp = survey(self.path, self.counters)
@@ -209,11 +208,11 @@ class SpoolDirectory:
         self._orphans.extend(each for each in orphans if each.stream_id not in own)
 
     def _excess(self) -> int:
-        """Bytes that are too many on disk, counting streams that nobody has taken over."""
+        """Return how many bytes on disk are too many, with those of streams nobody has yet."""
         return self.size + sum(each.size for each in self._orphans) - self.max_bytes
 
     def _take_over(self, orphan: StreamOnDisk) -> Spool | None:
-        """The spool of an orphan that has something to send; raise when this is a bad moment."""
+        """Return the spool of an orphan with something to send; raise at a bad moment."""
         files = None
         try:
             # another process may be faster and tidy the directory away under our hands

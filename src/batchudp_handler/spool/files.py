@@ -46,7 +46,7 @@ LOOK_PATIENCE = 0.002
 
 
 class StreamGoneError(OSError):
-    """The stream's files were removed, or another process has taken them over."""
+    """Error: the stream's files were removed, or another process has taken them over."""
 
     def __init__(self, path: str) -> None:
         super().__init__(errno.ESTALE, "removed, or taken over by another process", path)
@@ -124,7 +124,7 @@ class StreamFiles:
             raise
 
     def _at(self) -> int:
-        """The directory's descriptor, after a look at what became of it and of the lock."""
+        """Return the directory's descriptor, after a look at what became of it and of the lock."""
         lock = self._lock.status()
         if lock is not None and not lock.st_nlink:
             raise StreamGoneError(os.path.join(self._root, self._name))
@@ -164,11 +164,11 @@ class StreamFiles:
             os.pwrite(self._lock.number, encode_stamp(seconds), 0)
 
     def segments(self) -> list[str]:
-        """The names of all segments, oldest first."""
+        """Return the names of all segments, oldest first."""
         return sorted(name for name in os.listdir(self._at()) if first_seq(name) is not None)
 
     def read_all(self, name: str) -> bytes:
-        """A whole segment."""
+        """Return a whole segment."""
         with opened_file(name, READ, self._at()) as descriptor:
             size = os.fstat(descriptor).st_size
             if size > LARGEST_SEGMENT:
@@ -176,7 +176,7 @@ class StreamFiles:
             return os.pread(descriptor, size, 0)
 
     def read(self, name: str, offset: int, length: int) -> bytes:
-        """A piece of a segment; shorter when it ends before."""
+        """Return a piece of a segment; a shorter one when it ends before."""
         with opened_file(name, READ, self._at()) as descriptor:
             return os.pread(descriptor, length, offset)
 

@@ -33,7 +33,7 @@ WRITE = os.O_RDWR | _SAFE
 
 
 class ForeignFileError(OSError):
-    """Something that is no file of the spool; it is left alone."""
+    """Error: something is no file of the spool, and is left alone."""
 
 
 class Held:
@@ -51,7 +51,7 @@ class Held:
         self.identity: tuple[int, int] | None = (status.st_dev, status.st_ino)
 
     def status(self) -> os.stat_result | None:
-        """What the system says of it; None: it is not ours any more."""
+        """Return what the system says of it; None: it is not ours any more."""
         try:
             status = os.fstat(self._descriptor)
         except OSError as error:
@@ -114,13 +114,13 @@ def _checked(descriptor: int) -> Held:
 
 @contextlib.contextmanager
 def opened_directory(path: str, dir_fd: int | None = None) -> Iterator[int]:
-    """The same, closed at the end."""
+    """Open a directory as `open_directory` does, and close it at the end."""
     with contextlib.closing(open_directory(path, dir_fd)) as held:
         yield held.number
 
 
 @contextlib.contextmanager
 def opened_file(name: str, flags: int, directory: int) -> Iterator[int]:
-    """The same, closed at the end."""
+    """Open a file as `open_file` does, and close it at the end."""
     with contextlib.closing(open_file(name, flags, directory)) as held:
         yield held.number

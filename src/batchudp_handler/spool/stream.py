@@ -1,4 +1,4 @@
-"""The datagrams of one stream that are on disk, and where.
+"""The datagrams of one stream that are on disk, and their places.
 
 A sealed datagram never changes, so the files are a plain log: frames are appended, and a segment
 is deleted once the receiver's floor has passed its last datagram. There is no ledger of what was
@@ -11,70 +11,27 @@ stored again, the rest is lost and counted as `spool_removed`.
 from __future__ import annotations
 
 import contextlib
-import errno
 from collections import deque
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from batchudp_handler.core.send.spool_age import segment_birth, segment_name
+from batchudp_handler.core.send.spool_age import segment_name
 from batchudp_handler.core.wire.spool_frame import (
     Frame,
     encode_frame,
     is_intact,
-    is_own_beginning,
     make_frame,
-    scan_segment,
 )
 from batchudp_handler.spool.files import StreamFiles, StreamGoneError
 from batchudp_handler.spool.opening import ForeignFileError
+from batchudp_handler.spool.segment import Segment, read_segment
 from batchudp_handler.spool.survey import NO_RESOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from batchudp_handler.spool.counters import SpoolCounters
+    from batchudp_handler.spool.segment import Directory
 
-__all__ = ["Home", "Spool"]
-
-
-class Home(Protocol):
-    """What a stream needs from the directory that it is in."""
-
-    path: str
-    fsync: bool
-    segment_size: int
-    segment_span: float
-    counters: SpoolCounters
-
-    def now(self) -> float:
-        """The witnessed time, in seconds."""
-
-    def may_read(self) -> bool:
-        """Whether the disk is to be asked: not in the moments after it refused."""
-
-    def pause_reading(self) -> None:
-        """Ask the disk for nothing for a moment."""
-
-    def has_room(self, size: int) -> bool:
-        """Make room for `size` bytes; False: nothing can be stored just now."""
-
-    def pause(self) -> None:
-        """Leave the disk alone for a while."""
-
-    def forget(self, spool: Spool) -> None:
-        """Count a closed stream out."""
-
-
-@dataclass(slots=True, eq=False)
-class _Segment:
-    """One file of frames."""
-
-    name: str
-    born: float
-    """The witnessed time at which it was begun."""
-    size: int = 0
-    frames: deque[Frame] = field(default_factory=deque)
-    """Those that are still to be sent."""
+__all__ = ["Spool"]
 
 
 class Spool:
@@ -83,7 +40,9 @@ class Spool:
     Made by `SpoolDirectory.open` and `SpoolDirectory.adopt`. No method raises because of a disk.
     """
 
-    def __init__(self, home: Home, stream_id: int, files: StreamFiles | None = None) -> None:
+    def __init__(
+        self, directory: Directory, stream_id: int, files: StreamFiles | None = None
+    ) -> None:
         self.stream_id = stream_id
         self.records = 0
         """Records that wait here."""
@@ -96,10 +55,10 @@ class Spool:
         self.was_removed = False
         """Set when somebody has removed the files of this stream: what is in memory may be
         stored again. To be reset by the one who does it."""
-        self._home = home
+        self._directory = directory
         self._files = files
-        self._segments: deque[_Segment] = deque()
-        self._places: dict[int, tuple[_Segment, Frame]] = {}
+        self._segments: deque[Segment] = deque()
+        self._places: dict[int, tuple[Segment, Frame]] = {}
         self._lost: list[tuple[int, str]] = []
         if files is not None:
             self._scan(files)
@@ -116,7 +75,7 @@ class Spool:
         return self._segments[0].born if self._segments else float("inf")
 
     def frames(self) -> Iterator[Frame]:
-        """What is known of each stored datagram without reading it, in ascending order."""
+        """Return what is known of each datagram without reading it, in ascending order."""
         return (frame for _, frame in self._places.values())
 
     def append(self, sealed: bytes) -> bool:
@@ -129,27 +88,27 @@ class Spool:
         if seq <= self._last_seq():
             raise ValueError(f"datagram {seq} is stored out of order")
         data = encode_frame(sealed)
-        if not self._home.has_room(len(data)):
+        if not self._directory.has_room(len(data)):
             return False
         try:
             self._write(seq, data)
         except StreamGoneError:
             self._forget_all()
         except OSError as error:
-            self._home.counters.fail(error)
+            self._directory.counters.fail(error)
         else:
             self._note(self._segments[-1], make_frame(sealed, self._segments[-1].size))
             return True
-        self._home.pause()
+        self._directory.pause()
         return False
 
     def read(self, seq: int) -> bytes | None:
-        """The datagram with this number.
+        """Return the datagram with this number.
 
         None: it is not here any more (see `take_lost`), or the disk fails; then the number is
         still in the spool and can be asked for again.
         """
-        if seq not in self._places or self._files is None or not self._home.may_read():
+        if seq not in self._places or self._files is None or not self._directory.may_read():
             return None
         segment, frame = self._places[seq]
         try:
@@ -159,17 +118,17 @@ class Spool:
         except (FileNotFoundError, ForeignFileError):
             self._lose_segment(segment, "spool_removed")
         except OSError as error:
-            self._home.counters.fail(error)
-            self._home.pause_reading()
+            self._directory.counters.fail(error)
+            self._directory.pause_reading()
         else:
             if is_intact(frame, sealed):
                 return sealed
-            self._home.counters.corrupt_frames += 1
+            self._directory.counters.corrupt_frames += 1
             self._lose(segment, frame, "spool_corrupt")
         return None
 
     def load(self, after: int = -1, limit: int | None = None) -> Iterator[tuple[int, bytes]]:
-        """The stored datagrams with numbers above `after`, at most `limit`, in their order."""
+        """Yield the datagrams with numbers above `after`, at most `limit`, in their order."""
         for seq in [seq for seq in self._places if seq > after][:limit]:
             sealed = self.read(seq)
             if sealed is not None:
@@ -186,7 +145,7 @@ class Spool:
             self._remove(segment)
 
     def take_lost(self) -> list[tuple[int, str]]:
-        """Numbers that went since the last call without having been released, with the cause."""
+        """Return the numbers lost since the last call, each with its cause."""
         lost, self._lost = self._lost, []
         return lost
 
@@ -203,39 +162,39 @@ class Spool:
         """Let go of the stream. What it holds stays for adoption; an empty one is removed."""
         files, self._files = self._files, None
         if files is not None:
-            with self._home.counters.tolerate():
-                files.finish(sync=self._home.fsync)
-            with self._home.counters.tolerate(), contextlib.suppress(StreamGoneError):
+            with self._directory.counters.tolerate():
+                files.finish(sync=self._directory.fsync)
+            with self._directory.counters.tolerate(), contextlib.suppress(StreamGoneError):
                 if self._places:
-                    files.stamp(self._home.now())
+                    files.stamp(self._directory.now())
                 else:
                     files.remove_if_empty()
             files.close()
-        self._home.forget(self)
+        self._directory.forget(self)
 
     def check(self) -> None:
         """See that the stream is still ours, though somebody may have closed our descriptors."""
-        if self._files is None or not self._home.may_read():
+        if self._files is None or not self._directory.may_read():
             return
         try:
             self._files.check()
         except StreamGoneError:
             self._forget_all()
         except OSError as error:
-            self._home.counters.fail(error)
-            self._home.pause_reading()
+            self._directory.counters.fail(error)
+            self._directory.pause_reading()
 
     def sync(self) -> None:
         """Have what was stored survive a loss of power, if that is wanted."""
-        if self._files is not None and self._home.fsync:
-            with self._home.counters.tolerate(), contextlib.suppress(StreamGoneError):
+        if self._files is not None and self._directory.fsync:
+            with self._directory.counters.tolerate(), contextlib.suppress(StreamGoneError):
                 self._files.sync()
 
     def stamp(self) -> None:
         """Write down beside the lock how old the spool is."""
         if self._files is not None:
-            with self._home.counters.tolerate(), contextlib.suppress(StreamGoneError):
-                self._files.stamp(self._home.now())
+            with self._directory.counters.tolerate(), contextlib.suppress(StreamGoneError):
+                self._files.stamp(self._directory.now())
 
     def abandon(self) -> None:
         """Close the descriptors and nothing else: the parent of a fork owns the files."""
@@ -248,15 +207,15 @@ class Spool:
 
     def _write(self, seq: int, data: bytes) -> None:
         if self._files is None:
-            self._files = StreamFiles.create(self._home.path, self.stream_id)
-        files, now = self._files, self._home.now()
+            self._files = StreamFiles.create(self._directory.path, self.stream_id)
+        files, now = self._files, self._directory.now()
         if files.is_writing and not self._is_open_for(len(data), now):
-            files.finish(sync=self._home.fsync)
+            files.finish(sync=self._directory.fsync)
         if not files.is_writing:
             name = segment_name(seq, now)
             files.stamp(now)
             files.begin(name)
-            self._segments.append(_Segment(name, now))
+            self._segments.append(Segment(name, now))
         segment = self._segments[-1]
         try:
             files.write(data, segment.size)
@@ -265,12 +224,12 @@ class Spool:
             raise
 
     def _is_open_for(self, size: int, now: float) -> bool:
-        """Whether the present segment takes so many bytes: it is neither full nor old."""
-        segment, home = self._segments[-1], self._home
-        is_young = now < segment.born + home.segment_span
-        return is_young and segment.size + size <= home.segment_size
+        """Return whether the present segment is neither full nor old, with so many bytes more."""
+        segment, directory = self._segments[-1], self._directory
+        is_young = now < segment.born + directory.segment_span
+        return is_young and segment.size + size <= directory.segment_size
 
-    def _leave(self, segment: _Segment) -> None:
+    def _leave(self, segment: Segment) -> None:
         """Begin another segment next time: this one may end in half a frame."""
         if not segment.frames:
             self._remove(segment)
@@ -286,20 +245,16 @@ class Spool:
             except OSError as error:
                 if error.errno in NO_RESOURCES:
                     raise
-                self._home.counters.refuse(error, f"{self.stream_id:016x}/{name}")
+                self._directory.counters.refuse(error, f"{self.stream_id:016x}/{name}")
 
     def _scan_segment(self, files: StreamFiles, name: str) -> None:
-        data = files.read_all(name)
-        scan = scan_segment(data, self.stream_id)
-        if not scan.frames and not is_own_beginning(data, self.stream_id):
-            raise ForeignFileError(errno.EINVAL, "not written by a spool, left alone", name)
+        scan, born = read_segment(files, name, self.stream_id)
         self.corrupt_frames += scan.corrupt
         self.corrupt_records += scan.corrupt_records
-        # not counted in records: what was not written to its end was not stored
+        # not counted in records: a frame that was not written to its end was not stored
         self.torn_tails += scan.torn
-        now = self._home.now()
-        born = segment_birth(name)
-        segment = _Segment(name, now if born is None else min(born, now))
+        now = self._directory.now()
+        segment = Segment(name, now if born is None else min(born, now))
         self._segments.append(segment)
         for frame in scan.frames:
             if frame.seq > self._last_seq():
@@ -309,7 +264,7 @@ class Spool:
         if not segment.frames:
             self._remove(segment)
 
-    def _note(self, segment: _Segment, frame: Frame) -> None:
+    def _note(self, segment: Segment, frame: Frame) -> None:
         segment.frames.append(frame)
         self._places[frame.seq] = (segment, frame)
         self.records += frame.records
@@ -320,19 +275,19 @@ class Spool:
         del self._places[frame.seq]
         self.records -= frame.records
 
-    def _lose(self, segment: _Segment, frame: Frame, cause: str) -> None:
+    def _lose(self, segment: Segment, frame: Frame, cause: str) -> None:
         segment.frames.remove(frame)
         self._unlist(frame)
         self._lost.append((frame.seq, cause))
-        self._home.counters.drop(cause, frame.records)
+        self._directory.counters.drop(cause, frame.records)
 
-    def _lose_segment(self, segment: _Segment, cause: str) -> None:
+    def _lose_segment(self, segment: Segment, cause: str) -> None:
         while segment.frames:
             self._lose(segment, segment.frames[0], cause)
         self._remove(segment)
 
     def _forget_all(self) -> None:
-        """The files are gone: begin anew with the next datagram."""
+        """Begin anew with the next datagram, since the files are gone."""
         files, self._files = self._files, None
         if files is not None:
             files.close()
@@ -340,13 +295,13 @@ class Spool:
             self._lose_segment(self._segments[0], "spool_removed")
         self.was_removed = True
 
-    def _remove(self, segment: _Segment) -> None:
+    def _remove(self, segment: Segment) -> None:
         files = self._files
         if files is not None and segment is self._segments[-1]:
-            with self._home.counters.tolerate():
+            with self._directory.counters.tolerate():
                 files.finish(sync=False)
         self._segments.remove(segment)
         self.size -= segment.size
         if files is not None:
-            with self._home.counters.tolerate(), contextlib.suppress(StreamGoneError):
+            with self._directory.counters.tolerate(), contextlib.suppress(StreamGoneError):
                 files.remove(segment.name)

@@ -1,4 +1,4 @@
-"""The streams that are on disk, and what they take up, seen without touching them."""
+"""A survey of the streams on disk and of their sizes, which touches none of them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class StreamOnDisk(NamedTuple):
 
 
 def survey(root: str, counters: SpoolCounters) -> tuple[list[StreamOnDisk], float]:
-    """All streams that nobody owns, the oldest first, and the witnessed time as all know it.
+    """Return all streams that nobody owns, the oldest first, and the latest witnessed time.
 
     What is named like a stream and is none is counted, once. Where there is no directory, there
     is nothing.
@@ -96,7 +96,7 @@ def _look_at(
 
 
 def _look_at_lock(directory: int) -> tuple[bool, float]:
-    """Whether a process has the stream, and the witnessed time that the last one wrote down."""
+    """Return whether a process has the stream, and the witnessed time that the last one noted."""
     try:
         with opened_file(LOCK, READ, directory) as descriptor:
             stamp = decode_stamp(os.pread(descriptor, STAMP_SIZE, 0)) or 0.0

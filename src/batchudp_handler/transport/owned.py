@@ -29,7 +29,7 @@ class OwnedSocket:
         self._identity = identity_of_socket(sock.fileno())
 
     def is_intact(self) -> bool:
-        """Whether the descriptor still is the one that was opened."""
+        """Return whether the descriptor still is the one that was opened."""
         identity = identity_of_socket(self.socket.fileno())
         return identity is not None and identity == self._identity
 

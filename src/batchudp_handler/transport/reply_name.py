@@ -1,4 +1,4 @@
-"""The name under which the receiver on a unix socket can answer the sender.
+"""The name of the sender's unix socket, under which the receiver can answer it.
 
 A datagram socket without a name cannot be answered. On Linux the kernel gives an abstract name,
 which costs nothing and goes with the socket. But each network namespace has abstract names of its
@@ -17,7 +17,7 @@ import socket
 
 from batchudp_handler.core.wire.reply_names import is_reply_name, reply_path
 from batchudp_handler.platform import HAS_ABSTRACT_NAMES
-from batchudp_handler.unix_paths import identity_of, remove_dead, remove_own
+from batchudp_handler.unix_paths import BoundPath, remove_dead
 
 __all__ = ["ReplyName"]
 
@@ -28,7 +28,7 @@ MOST_LOOKED_AT = 1_000
 
 
 class ReplyName:
-    """Names one socket after the other, until one is answered.
+    """A source of names for one socket after the other, until one is answered.
 
     Args:
         receiver: The path of the receiver's socket.
@@ -40,23 +40,22 @@ class ReplyName:
         self._patience = FIRST_PATIENCE
         self._asked_at: float | None = None
         self._is_answered = False
-        self._path = ""
-        self._identity: tuple[int, int] | None = None
+        self._bound: BoundPath | None = None
         self._pid = 0
 
     def bind(self, sock: socket.socket) -> OSError | None:
         """Name a new socket; return why it has no path, if it should have had one."""
         self._asked_at, self._is_answered = None, False
         error = self._bind_to_path(sock) if self._is_path_wanted else None
-        if HAS_ABSTRACT_NAMES and not self._path:
+        if HAS_ABSTRACT_NAMES and self._bound is None:
             sock.bind("")
         return error
 
     def release(self) -> None:
         """Remove the path of the socket that is closed now; the child of a fork does not."""
-        if self._path and self._pid == os.getpid():
-            remove_own(self._path, self._identity)
-        self._path = ""
+        if self._bound is not None and self._pid == os.getpid():
+            self._bound.remove()
+        self._bound = None
 
     def on_sent(self, now: float) -> None:
         """Note that a datagram left that may be answered."""
@@ -69,7 +68,7 @@ class ReplyName:
         self._patience = FIRST_PATIENCE
 
     def is_to_change(self, now: float) -> bool:
-        """Whether another name should be tried; if so, the next `bind` does."""
+        """Return whether another name should be tried; if so, the next `bind` does."""
         if self._is_answered or self._asked_at is None:
             return False
         if now < self._asked_at + self._patience:
@@ -82,8 +81,7 @@ class ReplyName:
         path = reply_path(self._receiver, int.from_bytes(os.urandom(8)))
         try:
             self._remove_dead_ones()
-            sock.bind(path)
-            self._path, self._identity, self._pid = path, identity_of(path), os.getpid()
+            self._bound, self._pid = BoundPath(sock, path), os.getpid()
             os.chmod(path, 0o666)  # the receiver may run as somebody else
         except OSError as error:
             return error

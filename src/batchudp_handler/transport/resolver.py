@@ -1,4 +1,4 @@
-"""Which addresses does the host have, asked without waiting for the answer?
+"""Addresses of a host, looked up without waiting for the answer.
 
 A resolver may hang for half a minute when its server is away. Numbers and Unix paths need none;
 names are looked up by a function that runs aside, and `take` says what came of it.
@@ -33,7 +33,7 @@ UNIX = "unix://"
 
 
 def is_out_of_threads(error: RuntimeError) -> bool:
-    """Whether a thread did not start because the system has none left just now.
+    """Return whether a thread did not start because the system has none left just now.
 
     At interpreter shutdown and in isolated subinterpreters, where there never will be one,
     CPython says something else.
@@ -42,12 +42,12 @@ def is_out_of_threads(error: RuntimeError) -> bool:
 
 
 def host_name() -> str:
-    """The name of this machine, as it knows itself; asks nobody."""
+    """Return the name of this machine, as it knows itself, and ask nobody."""
     return socket.gethostname()
 
 
 def numbered(host: str, port: int) -> list[Address]:
-    """The addresses of a host that is a number or a path; asks nobody, also no replacement.
+    """Return the addresses of a host that is a number or a path, and ask nobody.
 
     gevent's `getaddrinfo` starts threads and imports modules for a number, too, which fails at
     interpreter shutdown, and while it is being patched in.
@@ -61,7 +61,7 @@ def numbered(host: str, port: int) -> list[Address]:
 def look_up(
     host: str, port: int, ask: Callable[..., Any] | None = None, flags: int = 0
 ) -> list[Address]:
-    """The addresses of a host, IPv4 first: a receiver on 0.0.0.0 does not hear IPv6."""
+    """Return the addresses of a host, IPv4 first: a receiver on 0.0.0.0 does not hear IPv6."""
     if host.startswith(UNIX):
         return [(AF_UNIX, host.removeprefix(UNIX))]
     # As text, even an ASCII name makes Python import its IDNA codec; a child that is forked while
@@ -73,7 +73,7 @@ def look_up(
 
 
 class Resolver:
-    """Looks up one host, as often as asked; at most one question is open."""
+    """Look-ups of one host, as often as asked; at most one question is open."""
 
     def __init__(
         self, host: str, port: int, *, run_aside: RunAside, notify: Callable[[], None]
@@ -93,7 +93,7 @@ class Resolver:
             self._ask_aside()
 
     def take(self) -> list[Address] | OSError | None:
-        """The answer, once; None while there is none."""
+        """Return the answer, once; None while there is none."""
         answer, self._answer = self._answer, None
         if answer is not None:
             self.is_busy = False

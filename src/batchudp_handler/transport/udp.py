@@ -1,4 +1,4 @@
-"""How does a datagram get onto the network, and what does a failure mean?
+"""The socket that sends datagrams: opened, connected, replaced, waited for.
 
 The socket is connected, so that the kernel tells the path's size and the peer's refusals, and it
 never blocks. It belongs to one thread. Until the host's addresses are known there is no socket,
@@ -25,9 +25,10 @@ from batchudp_handler.platform import (
 from batchudp_handler.transport.owned import OwnedSocket
 from batchudp_handler.transport.reply_name import ReplyName
 from batchudp_handler.transport.resolver import Address, Resolver, RunAside, SocketAddress
+from batchudp_handler.transport.send_error import SendError
 from batchudp_handler.transport.wakeup import Wakeup
 
-__all__ = ["SendError", "UDPTransport"]
+__all__ = ["UDPTransport"]
 
 SEND_BUFFER_FLOOR = 131_072
 """Bytes; two of the largest datagrams."""
@@ -35,31 +36,6 @@ FIRST_RETRY, LAST_RETRY = 0.1, 2.0
 """Seconds between attempts to find or connect the host: doubled from first to last."""
 BLIND_WAIT = 0.1
 """Seconds between two looks at the buffer while there is no descriptor to be woken by."""
-
-FAILURES = {
-    errno.EAGAIN: SendFailure.WOULD_BLOCK,
-    errno.EWOULDBLOCK: SendFailure.WOULD_BLOCK,  # on Windows, not the same
-    errno.ENOBUFS: SendFailure.WOULD_BLOCK,
-    errno.ENOMEM: SendFailure.WOULD_BLOCK,
-    errno.ECONNREFUSED: SendFailure.REFUSED,
-    errno.ECONNRESET: SendFailure.REFUSED,  # as Windows says it
-    errno.EMSGSIZE: SendFailure.TOO_BIG,
-}
-"""What the core has to know about an errno; all others make the receiver unreachable."""
-
-
-class SendError(Exception):
-    """A datagram did not leave."""
-
-    def __init__(self, code: int, *, is_local: bool = False) -> None:
-        super().__init__(errno.errorcode.get(code, str(code)))
-        self.failure = FAILURES.get(code, SendFailure.UNREACHABLE)
-        if is_local and self.failure is SendFailure.REFUSED:
-            # a Unix socket refuses this datagram; the one before was taken
-            self.failure = SendFailure.UNREACHABLE
-        self.code = code
-        self.is_until_writable = code in {errno.EAGAIN, errno.EWOULDBLOCK}
-        """The socket's own buffer is full, and the kernel will say when it no longer is."""
 
 
 class UDPTransport:
@@ -124,7 +100,7 @@ class UDPTransport:
     # --- opening -------------------------------------------------------------------------------
 
     def open(self, now: float) -> bool:
-        """Have a socket, or get nearer to one; does not wait for a resolver.
+        """Have a socket, or get nearer to one; never wait for a resolver.
 
         To be called in each turn before anything is sent: here the descriptor is compared with
         what was opened. An `fstat` for each datagram would cost half as much as sending it.
@@ -144,7 +120,7 @@ class UDPTransport:
         return self._owned is not None
 
     def open_known(self) -> bool:
-        """Have a socket to an address that is known already, or to none; asks no resolver."""
+        """Have a socket to an address that is known already, and ask no resolver."""
         self._let_go_of_foreign()
         if self._owned is None and self._addresses:
             self._connect(0.0)
@@ -290,7 +266,7 @@ class UDPTransport:
             self.reopen()
 
     def receive(self) -> bytes | None:
-        """One datagram that has come in, or None."""
+        """Return one datagram that has come in, or None."""
         if self._owned is None:
             return None
         try:
@@ -307,7 +283,7 @@ class UDPTransport:
         return datagram
 
     def path_datagram_size(self) -> int | None:
-        """The largest datagram that the path is known to carry; None where nobody knows."""
+        """Return the largest datagram that the path carries; None where nobody knows."""
         if self._owned is None:
             return None
         if self._family == AF_UNIX:

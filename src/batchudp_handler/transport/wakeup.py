@@ -18,7 +18,7 @@ READ_SIZE = 4096
 
 
 class Wakeup:
-    """Ends another thread's wait."""
+    """What ends another thread's wait."""
 
     def __init__(self) -> None:
         self._reader: OwnedSocket | None = None
@@ -37,7 +37,7 @@ class Wakeup:
             pass  # full: it is being woken already; broken: the waiter notices and renews
 
     def descriptors(self) -> list[int]:
-        """The descriptor that becomes readable; empty while there is no pair."""
+        """Return the descriptor that becomes readable; nothing while there is no pair."""
         return [] if self._reader is None else [self._reader.socket.fileno()]
 
     def renew(self) -> bool:

@@ -34,7 +34,7 @@ _ATTRIBUTES: dict[str, object] = {
 
 
 def check_pattern(pattern: str) -> list[str]:
-    """Refuse what can never be printed; what else may be a mistake is returned in words.
+    """Refuse what can never be printed, and return in words what else may be a mistake.
 
     Raises:
         ConfigError: The text shows the place.

@@ -58,11 +58,11 @@ class Outage:
         return self._text if self._is_told else None
 
     def seconds(self, now: float) -> float:
-        """For how long the output has refused; 0: it does not."""
+        """Return for how long the output has refused; 0: it does not."""
         return 0.0 if self._since is None or not self._is_told else now - self._since
 
     def refused(self, error: str, reason: str, now: float) -> str | None:
-        """The output did not take what it was given.
+        """Note that the output did not take what it was given.
 
         Args:
             error: The name of the errno.
@@ -97,12 +97,12 @@ class Outage:
         return self._delay
 
     def progressed(self) -> None:
-        """The output took a part: whoever reads it is slow, and has not stopped."""
+        """Note that the output took a part: whoever reads it is slow, and has not stopped."""
         if not self._is_told:
             self._since = None
 
     def ended(self, now: float) -> str | None:
-        """The output took everything; what to say about it, if the outage was told."""
+        """Note that the output took everything; return what to say, if the outage was told."""
         since, was_said = self._since, self._is_said
         self._since, self._is_told, self._is_said = None, False, False
         if since is None or not was_said:

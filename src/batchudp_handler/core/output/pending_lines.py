@@ -46,7 +46,7 @@ class PendingLines:
         self.waiting += len(line)
 
     def chunk(self, limit: int) -> bytes:
-        """What to write next: as many whole lines as fit `limit` bytes, or one that does not."""
+        """Return what to write next: whole lines that fit `limit` bytes, or one that does not."""
         lines = self._lines
         if self.waiting <= limit and not self._offset:
             return b"".join(lines[self._next :] if self._next else lines)
@@ -57,7 +57,7 @@ class PendingLines:
         return lines[self._next][self._offset :] + b"".join(lines[self._next + 1 : end])
 
     def on_written(self, count: int) -> None:
-        """So many bytes of the latest chunk are in the file."""
+        """Note that so many bytes of the latest chunk are in the file."""
         self.waiting -= count
         if not self.waiting:
             self._next, self._offset = len(self._lines), 0
@@ -70,21 +70,21 @@ class PendingLines:
         self._offset += count
 
     def begin_line_again(self) -> None:
-        """The file that holds the beginning of the first line is gone; all of it waits again."""
+        """Write the first line anew: the file that holds its beginning is gone."""
         self.waiting += self._offset
         self._offset = 0
 
     def write_again(self) -> None:
-        """Nothing written since `forget_written` can be trusted; all of it waits again."""
+        """Write again all that was written since `forget_written`: it cannot be trusted."""
         self._next = self._offset = 0
         self.waiting = sum(map(len, self._lines))
 
     def forget_written(self) -> None:
-        """What is written is safe."""
+        """Forget the written lines, which are safe now."""
         del self._lines[: self._next]
         self._next = 0
 
     def clear(self) -> None:
-        """Forget all of them."""
+        """Forget all lines."""
         self._lines.clear()
         self._next = self._offset = self.waiting = 0
