@@ -44,7 +44,10 @@ FORBIDDEN_IN_CORE = frozenset(
 """What does something, or knows something that was not told as an argument."""
 
 MAY_USE_LOGGING = frozenset(
-    {f"core.records.{name}" for name in ("snapshot", "rebuild", "plain", "record_names")}
+    {
+        f"core.records.{name}"
+        for name in ("snapshot", "rebuild", "plain", "record_names", "arrival")
+    }
 )
 """The one room of the core that knows what a LogRecord looks like."""
 

@@ -119,8 +119,8 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as text, without changing it."""
         values = dict(record.__dict__)
-        arrival = values.get(ARRIVAL)
-        if type(arrival) is Arrival and arrival.shadowed:
+        arrival = arrival_of(record)
+        if arrival is not None and arrival.shadowed:
             values.update([(name, getattr(arrival, name)) for name in arrival.shadowed])
         values["message"] = record.getMessage()
         if self._has_time:

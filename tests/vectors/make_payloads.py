@@ -208,9 +208,7 @@ def shown_in_json(value: Any) -> Any:
 def attributes_of(record: logging.LogRecord) -> Attributes:
     """The attributes of a record that arrived, in JSON."""
     fields = {
-        name: shown_in_json(value)
-        for name, value in vars(record).items()
-        if value is not None and name != "batchudp"
+        name: shown_in_json(value) for name, value in vars(record).items() if value is not None
     }
     args = record.args if isinstance(record.args, dict) else list(record.args or ())
     return dict(sorted((fields | {"message": record.getMessage(), "args": args}).items()))

@@ -12,7 +12,7 @@ import pytest
 
 from batchudp_handler.core.payload.codec import BatchHeader, decode_payload, encode_compact
 from batchudp_handler.core.payload.limits import DecodeLimits
-from batchudp_handler.core.records.arrival import Arrival, arrival_of
+from batchudp_handler.core.records.arrival import Arrival, ArrivedRecord, arrival_of
 from batchudp_handler.core.records.rebuild import attribute_name, records
 from batchudp_handler.core.records.snapshot import Snapshot, snapshot
 
@@ -50,13 +50,13 @@ def test_attributes_at_the_far_side() -> None:
     near = record("hello %s", "you", user={"id": 1})
     far = ship(near)
     fields = {**vars(near), "hostname": "near", "hops": 1, **PROVENANCE}
-    fields["batchudp"] = Arrival("near", **PROVENANCE)
+    assert far.batchudp == Arrival("near", **PROVENANCE)  # type: ignore[attr-defined]
     for name in ("created", "relativeCreated"):
         assert vars(far).pop(name) == pytest.approx(fields.pop(name), abs=1e-3)
     if not hasattr(near, "taskName"):
         assert not hasattr(far, "taskName")
     assert vars(far) == fields
-    assert type(far) is logging.LogRecord
+    assert type(far) is ArrivedRecord
 
 
 def test_an_extra_comes_before_a_static_field_before_the_receiver() -> None:
@@ -70,7 +70,7 @@ def test_an_extra_comes_before_a_static_field_before_the_receiver() -> None:
         "static",
         7.25,
     )
-    assert fields["batchudp"] == Arrival(
+    assert arrival_of(far) == Arrival(
         "near", **PROVENANCE, shadowed=frozenset({"hostname", "remote_addr"})
     )
 
@@ -82,7 +82,7 @@ def test_no_extra_replaces_what_a_record_needs() -> None:
     forged += b'"getMessage":[[0],[1]],"exc_info":[[0],[1]],"_x":[[0],[1]],"a\\nb":[[0],[1]]}'
     batch = decode_payload(0, payload[:-1] + b"," + forged + b"}", DecodeLimits())
     (far,) = records(batch, PROVENANCE)
-    assert vars(far)["batchudp"] == Arrival("near", **PROVENANCE)
+    assert arrival_of(far) == Arrival("near", **PROVENANCE)
     assert vars(far)["batchudp_"] == "1.1.1.1"
     assert vars(copy.copy(far))["_x"] == 1
     assert (far.getMessage(), far.exc_info) == ("hello", None)
@@ -166,6 +166,6 @@ def test_exceptions_are_restored_where_that_is_wanted() -> None:
     kind, error, traceback = far.exc_info
     assert kind is not None
     assert (kind.__name__, kind.__module__, str(error)) == ("KeyError", "builtins", "'a'")
-    assert traceback is None
+    assert traceback is error.__traceback__ is not None  # type: ignore[union-attr]
     formatter = logging.Formatter()
     assert formatter.format(far) == formatter.format(near)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from batchudp_handler.core.records.json_form import json_form
 from batchudp_handler.core.records.leaves import leaf_of, with_fixed_offset
-from batchudp_handler.core.records.objects import field_names, scalar_of, texts
+from batchudp_handler.core.records.objects import field_names, is_of_numpy, scalar_of, texts
 from batchudp_handler.core.records.safe import (
     EXTRA_CHARACTERS,
     contained,
@@ -255,7 +255,9 @@ class _Walk:
     def _as_printed(self, value: Any, content: Any, above: tuple[int, ...]) -> Any:
         """Return `content` with the texts of `value`, where it would print another one."""
         text, representation = texts(value)
-        if text == str(content) and (not above or representation == repr(content)):
+        if text == str(content) and (
+            representation == repr(content) or (not above and is_of_numpy(value))
+        ):
             return content
         if can_be_shown(content):
             self.is_typed = True

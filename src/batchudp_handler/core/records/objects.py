@@ -15,9 +15,11 @@ from batchudp_handler.core.records.safe import contained, guarded
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["field_names", "scalar_of", "texts"]
+__all__ = ["field_names", "is_of_numpy", "scalar_of", "texts"]
 
 _mro_of: Callable[[type], tuple[type, ...]] = type.__dict__["__mro__"].__get__
+_module_of: Callable[[type], object] = type.__dict__["__module__"].__get__
+_name_of: Callable[[type], str] = type.__dict__["__name__"].__get__
 _dict_of: Callable[[type], Any] = type.__dict__["__dict__"].__get__
 
 
@@ -46,11 +48,15 @@ def _scalar_of(value: Any) -> Any:
     if issubclass(kind, str):
         content = str.__str__(value)
         return content if str(value) == content else None  # it may hide what it is
-    return value.item() if any(map(_is_numpy_scalar, _mro_of(kind))) else None
+    return value.item() if is_of_numpy(value) else None
 
 
-def _is_numpy_scalar(kind: type) -> bool:
-    return kind.__name__ == "generic" and kind.__module__ == "numpy"
+def is_of_numpy(value: Any) -> bool:
+    """Return whether a value is a scalar of numpy."""
+    return any(
+        str.__str__(_name_of(base)) == "generic" and _module_of(base) == "numpy"
+        for base in _mro_of(type(value))
+    )
 
 
 def field_names(kind: type) -> list[str]:

@@ -150,21 +150,26 @@ def _text(value: object) -> str:
     return cut(value if type(value) is str else guarded(str, value), TEXT_CHARACTERS)
 
 
-def additions(attributes: Any) -> tuple[dict[str, Any] | None, str | None, int, bool]:
+def additions(
+    attributes: Any, arrival: Arrival | None = None
+) -> tuple[dict[str, Any] | None, str | None, int, bool]:
     """Extras, and the host name and hops of a record that came over the network.
 
     Args:
         attributes: All attributes of the record, every standard one among them. Those that are
             not standard are the last ones, unless somebody changed the order, and that shows.
+        arrival: What a receiver knows of the record.
 
     Returns:
         Extras, host name, hops, and whether an extra may have a long text.
     """
     if type(attributes) is not dict or len(attributes) > STANDARD_LENGTH + MAX_EXTRAS:
-        return _odd_additions(complete(attributes))
+        return _odd_additions(complete(attributes), arrival)
+    if arrival is not None:
+        return _odd_additions(complete(attributes), arrival)
     names, values = [*attributes][STANDARD_LENGTH:], [*attributes.values()][STANDARD_LENGTH:]
     if not _NAME.issuperset(map(type, names)) or not RESERVED.isdisjoint(names):
-        return _odd_additions(complete(attributes))
+        return _odd_additions(complete(attributes), arrival)
     if not SCALARS.issuperset(map(type, values)):
         values = [keep(value) for value in values]
         return dict(zip(names, values, strict=True)), None, 0, True
@@ -176,15 +181,16 @@ def additions(attributes: Any) -> tuple[dict[str, Any] | None, str | None, int, 
 
 
 def _odd_additions(
-    attributes: dict[str, Any],
+    attributes: dict[str, Any], arrival: Arrival | None
 ) -> tuple[dict[str, Any] | None, str | None, int, bool]:
     """The same for attributes that are not all extras, or are too many."""
-    arrival = attributes.get(ARRIVAL)
+    found = arrival or attributes.get(ARRIVAL)
     hidden = STANDARD | FORMATTED
     hostname, hops = None, 0
-    if type(arrival) is Arrival:
-        hidden |= {ARRIVAL, *CONVENIENT} - arrival.shadowed
-        hostname, hops = arrival.hostname, arrival.hops
+    if type(found) is Arrival:
+        hidden |= {*CONVENIENT} - found.shadowed
+        hidden |= set() if arrival else {ARRIVAL}
+        hostname, hops = found.hostname, found.hops
     names = [name for name in attributes if name not in hidden]
     omitted = len(names) - MAX_EXTRAS
     if omitted > 0:

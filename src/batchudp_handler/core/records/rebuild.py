@@ -10,14 +10,13 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from batchudp_handler.core.records.arrival import ARRIVAL, CONVENIENT, Arrival
+from batchudp_handler.core.records.arrival import ARRIVAL, CONVENIENT, Arrival, ArrivedRecord
 from batchudp_handler.core.records.record_names import (
     HAS_TASK,
     ORIGIN_NAMES,
     RESERVED,
     SITE_NAMES,
     STANDARD_ROW,
-    plain_record,
 )
 from batchudp_handler.core.records.remote_error import restore
 
@@ -64,8 +63,15 @@ def records(
     made = [row for row in rows if row is not None]
     factory = logging.getLogRecordFactory()
     if factory is logging.LogRecord:
-        return [plain_record(row) for row in made]
+        return [_arrived(row) for row in made]
     return [_record_by(factory, row, on_error) for row in made]
+
+
+def _arrived(row: dict[str, Any]) -> ArrivedRecord:
+    record = ArrivedRecord.__new__(ArrivedRecord)
+    record.batchudp = row.pop(ARRIVAL)
+    record.__dict__ = row
+    return record
 
 
 def _record_by(
@@ -80,7 +86,7 @@ def _record_by(
     except BaseException as error:  # noqa: BLE001  # code of the program
         if on_error is not None:
             on_error(error)
-        return plain_record(row)
+        return _arrived(row)
     return record
 
 

@@ -14,6 +14,7 @@ from batchudp_handler.core.records.exceptions import MAX_DEPTH, MAX_EXCEPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from types import TracebackType
 
 __all__ = ["RemoteError", "RemoteTraceback", "exceptions_in", "restore"]
 
@@ -21,7 +22,7 @@ MAX_NAME = 255
 KINDS = 256
 """Classes that are kept, so that the same kind of exception has the same class."""
 
-_ExcInfo: TypeAlias = "tuple[type[BaseException], BaseException, None]"
+_ExcInfo: TypeAlias = "tuple[type[BaseException], BaseException, TracebackType | None]"
 
 
 class RemoteError(Exception):
@@ -74,7 +75,15 @@ def restore(description: object, traceback_text: str | None) -> _ExcInfo | None:
         return None
     if traceback_text:
         _first_cause(error).__cause__ = RemoteTraceback(traceback_text)
-    return type(error), error, None
+    return type(error), error, _traceback_of(error)
+
+
+def _traceback_of(error: RemoteError) -> TracebackType | None:
+    """Return a traceback of this line; tools take an exception without one for never raised."""
+    try:
+        raise error
+    except RemoteError:
+        return error.__traceback__
 
 
 def _first_cause(error: BaseException) -> BaseException:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
+from batchudp_handler.core.records.arrival import ArrivedRecord
 from batchudp_handler.core.records.batch import Snapshot
 from batchudp_handler.core.records.exceptions import describe
 from batchudp_handler.core.records.plain import (
@@ -102,7 +103,8 @@ def capture(
     is_bare = (
         (type(attributes) is dict and len(attributes) == STANDARD_LENGTH)
         and exc_info is exc_text is stack_info is None
-        and type(record).getMessage is _plain_get_message
+        and (kind := type(record)).getMessage is _plain_get_message
+        and kind is not ArrivedRecord
     )
     if is_bare and type(message) is str and len(message) <= LIGHT and type(args) is tuple:
         for value in args:
@@ -201,8 +203,9 @@ def _snapshot(
     extras = hostname = error = None
     hops, is_long = 0, False
     has_own_message = type(record).getMessage is not _plain_get_message
-    if type(attributes) is not dict or len(attributes) != STANDARD_LENGTH:
-        extras, hostname, hops, is_long = additions(attributes)
+    arrival = record.batchudp if type(record) is ArrivedRecord else None
+    if arrival or type(attributes) is not dict or len(attributes) != STANDARD_LENGTH:
+        extras, hostname, hops, is_long = additions(attributes, arrival)
         if hops and (not relay or hops > MAX_HOPS):
             return None
         has_own_message = has_own_message or "getMessage" in attributes
