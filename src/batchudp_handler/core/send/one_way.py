@@ -1,12 +1,11 @@
-"""How are datagrams sent when nobody answers?
+"""One-way delivery: datagrams are sent, and nobody answers.
 
 Nothing is retained after transmission, with one exception: the datagram before the current one.
 A connected UDP socket reports "connection refused" one call late: the call that fails did not
 send, and the datagram before it, which seemed to be sent, was lost. Both are sent again.
 
-Losses on the way show at the receiver, because SYNCs tell it how far the stream has come: one at
-the start, one a second after the last DATA, then after 10 s, then each minute, at least each 10 s
-while DATA flows, and two at the end.
+Losses on the way show at the receiver, because SYNCs tell it how far the stream has come (see
+`one_way_syncs`).
 
 A batch that is given up before any part of it was on the wire gives its numbers back. Otherwise
 the receiver would count as lost what the sender has counted as dropped.
@@ -18,6 +17,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from batchudp_handler.core.send.delivery import Delivery
+from batchudp_handler.core.send.one_way_syncs import OneWaySyncs
 from batchudp_handler.core.send.outgoing import BaselineStream, OutgoingStream
 from batchudp_handler.core.send.retry import SendFailure, backoff
 from batchudp_handler.core.wire.sync import Sync
@@ -28,38 +28,12 @@ if TYPE_CHECKING:
     from batchudp_handler.core.send.counters import SenderCounters
     from batchudp_handler.core.send.outgoing import SealedGroup
     from batchudp_handler.core.send.settings import SenderSettings
-    from batchudp_handler.core.send.splitter import Group
     from batchudp_handler.core.trace import Trace
 
 __all__ = ["OneWayDelivery"]
 
-AFTER_DATA = 1.0
-FIRST_IDLE = 10.0
-IDLE = 60.0
-BUSY = 10.0
-"""Seconds between SYNCs: after the last DATA, after that SYNC, later, and while DATA flows."""
-
-GOODBYES = 2
-GOODBYE_INTERVAL = 0.05
-
 NEW_SOCKET_AFTER = 3
 """Failures in a row after which the name should be looked up again."""
-
-
-class _Batch:
-    """One batch on its way out: its numbers and the records to fall back on."""
-
-    __slots__ = ("group", "is_counted", "is_gone", "is_touched", "source")
-
-    def __init__(self, group: SealedGroup, source: Group) -> None:
-        self.group = group
-        self.source = source
-        self.is_touched = False
-        """Some of it was handed to the network."""
-        self.is_counted = False
-        """All of it was, and its records count as sent."""
-        self.is_gone = False
-        """Given up, or cut again under other numbers."""
 
 
 class _Datagram:
@@ -67,7 +41,7 @@ class _Datagram:
 
     __slots__ = ("attempts", "batch", "data", "is_last")
 
-    def __init__(self, data: bytes, batch: _Batch | None, *, is_last: bool) -> None:
+    def __init__(self, data: bytes, batch: SealedGroup | None, *, is_last: bool) -> None:
         self.data = data
         self.batch = batch
         self.is_last = is_last
@@ -75,7 +49,7 @@ class _Datagram:
 
 
 class OneWayDelivery(Delivery):
-    """Sends each datagram once, and again only where the own machine says that it stayed."""
+    """Sends each datagram once, and again only if the own machine says that it did not leave."""
 
     def __init__(
         self,
@@ -94,10 +68,7 @@ class OneWayDelivery(Delivery):
         self._previous: _Datagram | None = None
         self._failures = 0
         self._blocked_until = float("-inf")
-        self._sync_at: float | None = None
-        self._last_sync = 0.0
-        self._idle_syncs = 0
-        self._goodbyes: int | None = None
+        self._syncs = OneWaySyncs()
         self._unsent = 0
         """Sealed records that have not been sent for the first time."""
         self._dropped_unnumbered = 0
@@ -106,26 +77,23 @@ class OneWayDelivery(Delivery):
     # commands
 
     def _on_records(self, now: float) -> None:
-        if self._sync_at is None and isinstance(self._stream, OutgoingStream):
-            self._sync_at = self._last_sync = now
+        if isinstance(self._stream, OutgoingStream):
+            self._syncs.start(now)
 
     def note_dropped(self, records: int, now: float) -> None:
         """Tell the receiver soon how many records were dropped so far."""
-        if records != self.buffer_dropped and self._sync_at is not None:
-            self._sync_at = min(self._sync_at, max(now, self._last_sync + AFTER_DATA))
+        if records != self.buffer_dropped:
+            self._syncs.tell_soon(now)
         self.buffer_dropped = records
 
     def _cut_again(self, size: int) -> None:
-        too_big = [
-            batch for batch in self._unfinished() if max(map(len, batch.group.datagrams)) > size
-        ]
+        too_big = [batch for batch in self._unfinished() if max(map(len, batch.datagrams)) > size]
         self._take_out(too_big)
-        self._splitter.put_back([batch.source for batch in too_big])
+        self._splitter.put_back([batch.source for batch in too_big if batch.source is not None])
 
     def close(self) -> None:
         """Send what is left, and two SYNCs that say so."""
-        if self._goodbyes is None:
-            self._goodbyes = GOODBYES if self._sync_at is not None else 0
+        self._syncs.close()
 
     def give_up(self) -> None:
         """Count what has not been sent."""
@@ -133,15 +101,15 @@ class OneWayDelivery(Delivery):
             self._drop(batch, "closed")
         self._splitter.drop_oldest(len(self._splitter), "closed")
         self._outstanding = self._previous = None
-        self._goodbyes = 0
+        self._syncs.end()
 
     def drop_oldest(self, limit: int, cause: str) -> None:
-        """Give up about so many records, batch by batch, oldest first."""
+        """Drop about `limit` records, batch by batch, oldest first."""
         for batch in self._unfinished():
             if limit <= 0:
                 return
             self._drop(batch, cause)
-            limit -= batch.group.n_rec
+            limit -= batch.n_rec
         self._splitter.drop_oldest(limit, cause)
 
     # outputs
@@ -157,39 +125,33 @@ class OneWayDelivery(Delivery):
         return self._outstanding.data
 
     def _next(self, now: float) -> _Datagram | None:
-        if self._sync_at is not None and now >= self._sync_at:
+        if self._syncs.is_due(now):
             return self._sync(now)
-        if not self._waiting:
-            made = self._seal_next(now) if self._splitter.is_ready else None
-            if made is None:
-                return self._goodbye(now)
-            group, sealed = made
-            batch = _Batch(sealed, group)
-            self._unsent += sealed.n_rec
-            last = len(sealed.datagrams) - 1
-            for index, data in enumerate(sealed.datagrams):
-                self._waiting.append(_Datagram(data, batch, is_last=index == last))
-        return self._waiting.popleft()
+        if not self._waiting and self._splitter.is_ready:
+            self._seal_next(now)
+        if self._waiting:
+            return self._waiting.popleft()
+        return self._sync(now) if self._syncs.is_goodbye_due(now) else None
 
-    def _seal_next(self, now: float) -> tuple[Group, SealedGroup] | None:
-        return self._splitter.next_sealed(
+    def _seal_next(self, now: float) -> None:
+        made = self._splitter.next_sealed(
             lambda group: self._stream.seal_group(
                 group.codec, group.bodies, len(group.snapshots), now
             )
         )
-
-    def _goodbye(self, now: float) -> _Datagram | None:
-        if not self._goodbyes:
-            return None
-        if self._goodbyes < GOODBYES and now < self._last_sync + GOODBYE_INTERVAL:
-            return None
-        return self._sync(now)
+        if made is None:
+            return
+        source, batch = made
+        batch.source = source
+        self._unsent += batch.n_rec
+        last = len(batch.datagrams) - 1
+        for index, data in enumerate(batch.datagrams):
+            self._waiting.append(_Datagram(data, batch, is_last=index == last))
 
     def _sync(self, now: float) -> _Datagram:
         assert isinstance(self._stream, OutgoingStream)
-        closing = bool(self._goodbyes) and not self._waiting and not len(self._splitter)
-        interval = FIRST_IDLE if self._idle_syncs < 1 else IDLE
-        unsent = [each.batch.group for each in self._waiting if each.batch is not None]
+        closing = bool(self._syncs.goodbyes) and not self._waiting and not len(self._splitter)
+        unsent = [each.batch for each in self._waiting if each.batch is not None]
         next_seq = unsent[0].first_seq if unsent else self._stream.next_seq
         next_rec = unsent[0].first_rec if unsent else self._stream.next_rec
         sync = Sync(
@@ -201,7 +163,7 @@ class OneWayDelivery(Delivery):
             dropped_records=self.buffer_dropped
             + self._dropped_unnumbered
             + self._splitter.dropped,
-            promise_ms=0 if closing else int(interval * 1000),
+            promise_ms=0 if closing else int(self._syncs.interval * 1000),
         )
         return _Datagram(self._stream.seal_sync(sync, now), None, is_last=closing)
 
@@ -211,9 +173,9 @@ class OneWayDelivery(Delivery):
             return None
         if self._waiting or len(self._splitter):
             return self._blocked_until
-        if self._goodbyes:
-            return max(self._blocked_until, self._last_sync + GOODBYE_INTERVAL)
-        return None if self._sync_at is None else max(self._sync_at, self._blocked_until)
+        goodbye_at = self._syncs.goodbye_at
+        due = self._syncs.at if goodbye_at is None else goodbye_at
+        return None if due is None else max(due, self._blocked_until)
 
     # inputs
 
@@ -230,16 +192,15 @@ class OneWayDelivery(Delivery):
         if self._trace is not None:
             self._tell_sent(self._trace, sent, now)
         if sent.batch is None:
-            self._on_sync_sent(now, is_goodbye=sent.is_last)
+            counters.syncs_sent += 1
+            self._syncs.on_sent(now, is_goodbye=sent.is_last)
             return
         sent.batch.is_touched = True
         if sent.is_last and not sent.batch.is_counted:
             sent.batch.is_counted = True
-            self._unsent -= sent.batch.group.n_rec
-            counters.sent += sent.batch.group.n_rec
-        self._idle_syncs = 0
-        if self._sync_at is not None:
-            self._sync_at = min(now + AFTER_DATA, self._last_sync + BUSY)
+            self._unsent -= sent.batch.n_rec
+            counters.sent += sent.batch.n_rec
+        self._syncs.on_data_sent(now)
 
     @staticmethod
     def _tell_sent(trace: Trace, sent: _Datagram, now: float) -> None:
@@ -247,17 +208,9 @@ class OneWayDelivery(Delivery):
             trace(now, "sync_sent")
             return
         name = "datagram_retransmitted" if sent.attempts else "datagram_sent"
-        group = sent.batch.group
+        group = sent.batch
         seq = group.first_seq + group.datagrams.index(sent.data)
         trace(now, name, seq=seq, size=len(sent.data), records=group.n_rec if sent.is_last else 0)
-
-    def _on_sync_sent(self, now: float, *, is_goodbye: bool) -> None:
-        self.counters.syncs_sent += 1
-        self._last_sync = now
-        self._sync_at = now + (FIRST_IDLE if self._idle_syncs < 1 else IDLE)
-        self._idle_syncs += 1
-        if is_goodbye and self._goodbyes:
-            self._goodbyes -= 1
 
     def _on_refused(self, failure: SendFailure, now: float) -> None:
         self._failures += 1
@@ -276,7 +229,7 @@ class OneWayDelivery(Delivery):
     def _try_again(self, datagram: _Datagram, now: float) -> int:
         """Put a datagram in front of those that wait, or give it up; return its attempts."""
         if datagram.batch is None:
-            self._postpone_sync(now, is_goodbye=datagram.is_last)
+            self._syncs.on_refused(now, is_goodbye=datagram.is_last)
             return 1
         datagram.attempts += 1
         if datagram.batch.is_gone:
@@ -288,12 +241,6 @@ class OneWayDelivery(Delivery):
             self._waiting.appendleft(datagram)
         return datagram.attempts
 
-    def _postpone_sync(self, now: float, *, is_goodbye: bool) -> None:
-        self._last_sync = now
-        self._sync_at = now + AFTER_DATA
-        if is_goodbye and self._goodbyes:
-            self._goodbyes -= 1
-
     def on_new_socket(self) -> None:
         """Note that the name was looked up again."""
         self._failures = 0
@@ -302,19 +249,19 @@ class OneWayDelivery(Delivery):
 
     # inside
 
-    def _unfinished(self) -> list[_Batch]:
+    def _unfinished(self) -> list[SealedGroup]:
         """Return the batches of which a datagram is to be sent, oldest first."""
         datagrams = [] if self._outstanding is None else [self._outstanding]
         datagrams.extend(self._waiting)
         return list({id(each.batch): each.batch for each in datagrams if each.batch}.values())
 
-    def _drop(self, batch: _Batch, cause: str) -> None:
-        self.counters.drop(cause, batch.group.n_rec)
+    def _drop(self, batch: SealedGroup, cause: str) -> None:
+        self.counters.drop(cause, batch.n_rec)
         if self._take_out([batch]):
-            self._dropped_unnumbered += batch.group.n_rec
+            self._dropped_unnumbered += batch.n_rec
 
-    def _take_out(self, batches: list[_Batch]) -> bool:
-        """Forget the datagrams of some batches; say whether their numbers are free again."""
+    def _take_out(self, batches: list[SealedGroup]) -> bool:
+        """Forget the datagrams of some batches; return whether their numbers are free again."""
         self._waiting = deque(each for each in self._waiting if each.batch not in batches)
         if self._outstanding is not None and self._outstanding.batch in batches:
             self._outstanding = None
@@ -322,10 +269,10 @@ class OneWayDelivery(Delivery):
         for batch in reversed(batches):
             batch.is_gone = True
             if batch.is_counted:
-                self.counters.sent -= batch.group.n_rec
+                self.counters.sent -= batch.n_rec
             else:
-                self._unsent -= batch.group.n_rec
-            is_retracted &= not batch.is_touched and self._stream.retract(batch.group)
+                self._unsent -= batch.n_rec
+            is_retracted &= not batch.is_touched and self._stream.retract(batch)
         return is_retracted
 
     # getters
@@ -336,13 +283,13 @@ class OneWayDelivery(Delivery):
 
     @property
     def can_send(self) -> bool:
-        """Say whether more records may come."""
-        return not len(self._splitter) and self._goodbyes is None
+        """Whether more records may come."""
+        return not len(self._splitter) and self._syncs.goodbyes is None
 
     @property
     def _appetite(self) -> int:
         # what is cut already is sent first
-        if self._goodbyes is not None or self._waiting or self._outstanding:
+        if self._syncs.goodbyes is not None or self._waiting or self._outstanding:
             return 0
         if self._failures:  # one is enough to find out, and the others can be dropped one by one
             return 0 if len(self._splitter) else 1
@@ -350,18 +297,18 @@ class OneWayDelivery(Delivery):
 
     @property
     def is_stuck(self) -> bool:
-        """Say whether what is held cannot be sent just now."""
+        """Whether what is held cannot be sent just now."""
         return self._failures > 0
 
     @property
     def is_idle(self) -> bool:
-        """Say whether everything was sent or counted."""
+        """Whether everything was sent or counted."""
         return not (self._waiting or self._outstanding or len(self._splitter))
 
     @property
     def is_closed(self) -> bool:
-        """Say whether the last SYNC is out."""
-        return self._goodbyes == 0 and self.is_idle
+        """Whether the last SYNC is out."""
+        return self._syncs.goodbyes == 0 and self.is_idle
 
     @property
     def wants_new_socket(self) -> bool:

@@ -17,20 +17,29 @@ from batchudp_handler.core.wire.datagram import DatagramType, Header, encode_dat
 from batchudp_handler.core.wire.sync import encode_sync
 
 if TYPE_CHECKING:
+    from batchudp_handler.core.send.splitter import Group
     from batchudp_handler.core.wire.datagram import Seal
     from batchudp_handler.core.wire.sync import Sync
 
 __all__ = ["BaselineStream", "OutgoingStream", "SealedGroup"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class SealedGroup:
-    """The datagrams of one batch, and the numbers that they took."""
+    """The datagrams of one batch, the numbers that they took, and what became of them."""
 
     first_seq: int
     first_rec: int
     n_rec: int
     datagrams: tuple[bytes, ...]
+    source: Group | None = None
+    """The records to fall back on, if they may have to be cut again (one-way)."""
+    is_touched: bool = False
+    """Some of it was handed to the network (one-way)."""
+    is_counted: bool = False
+    """All of it was, and its records count as sent (one-way)."""
+    is_gone: bool = False
+    """Dropped, or cut again under other numbers (one-way)."""
 
 
 class OutgoingStream:
@@ -145,16 +154,14 @@ class BaselineStream:
         self.clock_offset = 0.0
 
     def seal_group(
-        self, codec: int, bodies: tuple[bytes, ...], n_rec: int, now: float
+        self, _codec: int, bodies: tuple[bytes, ...], n_rec: int, _now: float, /
     ) -> SealedGroup:
         """Return the bodies as they are."""
-        del codec, now
         group = SealedGroup(self.next_seq, self.next_rec, n_rec, bodies)
         self.next_seq += len(bodies)
         self.next_rec += n_rec
         return group
 
-    def retract(self, group: SealedGroup) -> bool:
-        """Nobody sees the numbers, so any may be taken back."""
-        del group
+    def retract(self, _group: SealedGroup, /) -> bool:
+        """Return True: nobody sees the numbers, so any may be taken back."""
         return True
