@@ -510,6 +510,22 @@ def test_a_flush_from_the_flusher_itself_does_not_wait(
     assert not any(answers)
 
 
+def test_what_is_no_answer_is_counted_by_reason(logger: logging.Logger) -> None:
+    """Strangers' datagrams show in the stats of a handler that waits for answers."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stranger.bind(("127.0.0.1", 0))
+        stranger.settimeout(60.0)
+        handler = BatchUDPHandler(
+            *stranger.getsockname(), delivery="acknowledged", shutdown_timeout=0.1
+        )
+        logger.addHandler(handler)
+        logger.info("one")
+        _, sender = stranger.recvfrom(2_000)
+        stranger.sendto(b"no answer", sender)
+        wait_until(lambda: sum(handler.stats().ignored.values()) == 1)
+        handler.close()
+
+
 # --- parts -------------------------------------------------------------------------------------
 
 
