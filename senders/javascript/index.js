@@ -252,19 +252,23 @@ class BatchSender {
   }
 
   /** Send one datagram; resolves to whether the system took it. */
-  #transmit(datagram) {
-    return new Promise((resolve) => {
+  async #transmit(datagram) {
+    try {
       if (!this.socket) {
         this.socket = dgram.createSocket(this.host.includes(":") ? "udp6" : "udp4").unref();
         this.socket.on("error", () => this.#dropSocket());
       }
-      this.socket.send(datagram, this.port, this.host, (error) => {
-        if (error?.code === "EMSGSIZE") {
-          this.stream.maxDatagram = Math.max(SMALLEST, Math.trunc(this.stream.maxDatagram * 0.75));
-        }
-        resolve(!error);
+      const { socket, port, host } = this;
+      await new Promise((resolve, reject) => {
+        socket.send(datagram, port, host, (error) => (error ? reject(error) : resolve()));
       });
-    });
+      return true;
+    } catch (error) {
+      if (error.code === "EMSGSIZE") {
+        this.stream.maxDatagram = Math.max(SMALLEST, Math.trunc(this.stream.maxDatagram * 0.75));
+      }
+      return false;
+    }
   }
 
   #dropSocket() {

@@ -1,6 +1,6 @@
 """A logging handler that ships records to a batchudp receiver, in one file without dependencies.
 
-Copy this file beside your program (CPython 3.8 or newer). It speaks one-way delivery of version 1:
+Copy this file beside your program (CPython 3.7 or newer). It speaks one-way delivery of version 1:
 numbered datagrams, so that the receiver counts what the network lost, and SYNC datagrams, which
 tell it what this side had to drop. With `numbered=False` it sends baseline datagrams instead.
 """

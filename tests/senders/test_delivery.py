@@ -133,6 +133,16 @@ def test_nobody_listens(driver: Driver) -> None:
     assert counts.waiting == 0
 
 
+def test_what_cannot_be_sent_is_counted(driver: Driver) -> None:
+    """The system refuses every datagram: a sender ends, and says that it dropped all records."""
+    driver.open(("255.255.255.255", 9))  # a broadcast, which nobody has allowed
+    driver.log("one", "two")
+    driver.flush()
+    driver.log("three")
+    counts = driver.close()
+    assert (counts.accepted, counts.sent, counts.dropped, counts.waiting) == (3, 0, 3, 0)
+
+
 @HAVE_KEYS
 def test_signed_datagrams_are_accepted(driver: Driver, caplog: pytest.LogCaptureFixture) -> None:
     """A receiver with keys takes what the sender signs."""
@@ -210,6 +220,25 @@ def test_a_forked_child_is_a_stream_of_its_own(require: Callable[[str], str]) ->
         subprocess.run([require("python3"), "-c", code], check=True, timeout=30)
         arrived = Counter(record.getMessage() for record in receiver.wait_for(3))
         assert receiver.stats().lost == receiver.stats().duplicates == 0
+    assert arrived == {"of the parent": 1, "of the child": 1, "of the parent again": 1}
+
+
+OLD_PYTHONS = sorted(
+    Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")).glob(
+        "versions/3.[789].*/bin/python"
+    )
+)
+
+
+@pytest.mark.skipif(not OLD_PYTHONS, reason="there is no Python older than 3.10 here")
+@pytest.mark.parametrize("python", OLD_PYTHONS, ids=lambda path: str(path.parts[-3]))
+def test_old_pythons_send_as_well(python: Path) -> None:
+    """The Python sender runs where the package does not."""
+    with LogReceiver() as receiver:
+        host, port = receiver.address
+        code = FORK.format(folder=str(SENDERS / "python"), host=host, port=port)
+        subprocess.run([python, "-W", "error", "-B", "-c", code], check=True, timeout=30)
+        arrived = Counter(record.getMessage() for record in receiver.wait_for(3))
     assert arrived == {"of the parent": 1, "of the child": 1, "of the parent again": 1}
 
 
