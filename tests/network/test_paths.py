@@ -116,6 +116,7 @@ def test_who_cuts_a_datagram_that_is_too_big(
         fit_path=fit_path,
         resolve_interval=None,
         run_aside=lambda function: function(),
+        random=lambda: 0.5,
     )
     with closing(transport), inside(network.near):
         assert transport.open(0.0)

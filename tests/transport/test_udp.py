@@ -33,7 +33,8 @@ def run_in_thread(function: Callable[[], None]) -> None:
 
 
 def make_transport(host: str, port: int = 9999, **options: object) -> UDPTransport:
-    settings = {"fit_path": True, "resolve_interval": None, "run_aside": run_in_thread}
+    settings: dict[str, object] = {"fit_path": True, "resolve_interval": None}
+    settings |= {"run_aside": run_in_thread, "random": lambda: 0.5}
     return UDPTransport(host, port, **{**settings, **options})  # type: ignore[arg-type]  # a table of options
 
 

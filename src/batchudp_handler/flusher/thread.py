@@ -525,6 +525,7 @@ class Flusher:
             fit_path=fit_path,
             resolve_interval=resolve_interval,
             run_aside=self._run_aside,
+            random=_random,
         )
 
         def on_step() -> None:

@@ -10,8 +10,10 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from typing import TYPE_CHECKING
 
 from batchudp_handler.core.causes import trouble_words
+from batchudp_handler.core.send.reaching import Reaching
 from batchudp_handler.core.send.retry import SendFailure
 from batchudp_handler.core.wire.constants import MAX_DATAGRAM_SIZE
 from batchudp_handler.platform import (
@@ -28,12 +30,13 @@ from batchudp_handler.transport.resolver import Address, Resolver, RunAside, Soc
 from batchudp_handler.transport.send_error import SendError
 from batchudp_handler.transport.wakeup import Wakeup
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 __all__ = ["UDPTransport"]
 
 SEND_BUFFER_FLOOR = 131_072
 """Bytes; two of the largest datagrams."""
-FIRST_RETRY, LAST_RETRY = 0.1, 2.0
-"""Seconds between attempts to find or connect the host: doubled from first to last."""
 BLIND_WAIT = 0.1
 """Seconds between two looks at the buffer while there is no descriptor to be woken by."""
 
@@ -48,6 +51,7 @@ class UDPTransport:
         resolve_interval: Seconds after which the name is looked up again and a fresh socket,
             with a fresh source port, takes over; None: never.
         run_aside: Runs the look-up of a name on another thread.
+        random: Draws from [0, 1).
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class UDPTransport:
         fit_path: bool,
         resolve_interval: float | None,
         run_aside: RunAside,
+        random: Callable[[], float],
     ) -> None:
         self.wakeup = Wakeup()
         self.errors: dict[str, int] = {}
@@ -65,6 +70,7 @@ class UDPTransport:
         self.resolves = 0
         self.reconnects = 0
         self._run_aside = run_aside
+        self._random = random
         self._owned: OwnedSocket | None = None
         self.use_present_primitives()
         self.retarget(host, port, fit_path=fit_path, resolve_interval=resolve_interval)
@@ -77,14 +83,11 @@ class UDPTransport:
         self._last_error: tuple[str, str] | None = None
         self._resolver = Resolver(host, port, run_aside=self._run_aside, notify=self.wakeup.send)
         self._fit_path = fit_path
-        self._resolve_interval = resolve_interval
         self._addresses: list[Address] = []
-        self._place = 0
         self._family = 0
         self._reply_name: ReplyName | None = None
         self._is_refused = False
-        self._resolved_at = self._resolve_at = self._retry_at = float("-inf")
-        self._retry_delay = FIRST_RETRY
+        self._reaching = Reaching(resolve_interval, self._random)
         self._disconnect()
 
     def use_present_primitives(self) -> None:
@@ -108,14 +111,13 @@ class UDPTransport:
         Returns:
             Whether datagrams can be sent. If not, call again at `retry_at`, or when woken.
         """
-        is_due = not self._addresses or now >= self._resolve_at
-        if is_due and not self._resolver.is_busy and now >= self._retry_at:
+        if not self._resolver.is_busy and self._reaching.must_look_up(now):
             self._resolve(now)
         self._take_answer(now)
         self._let_go_of_foreign()
         if self._reply_name is not None and self._reply_name.is_to_change(now):
             self._disconnect()
-        if self._owned is None and self._addresses and now >= self._retry_at:
+        if self._owned is None and self._reaching.may_connect(now):
             self._connect(now)
         return self._owned is not None
 
@@ -135,22 +137,22 @@ class UDPTransport:
     @property
     def retry_at(self) -> float | None:
         """When `open` may succeed; None: it has, or a wake-up comes with the resolver's answer."""
-        return None if self._owned is not None or self._resolver.is_busy else self._retry_at
+        return (
+            None if self._owned is not None or self._resolver.is_busy else self._reaching.retry_at
+        )
 
     def look_up_again(self, now: float) -> None:
         """Ask for the addresses anew; the present socket stays until there is an answer."""
-        if not self._resolver.is_busy and now >= self._resolved_at + LAST_RETRY:
+        if not self._resolver.is_busy and self._reaching.may_look_up(now):
             self._resolve(now)
 
     def reopen(self) -> None:
         """Let the next `open` try the next address, or the same with a fresh socket."""
-        self._place += 1
+        self._reaching.skip()
         self._disconnect()
 
     def _resolve(self, now: float) -> None:
-        interval = self._resolve_interval
-        self._resolved_at = now
-        self._resolve_at = float("inf") if interval is None else now + interval
+        self._reaching.on_look_up(now)
         self._resolver.ask()
 
     def _take_answer(self, now: float) -> None:
@@ -158,29 +160,28 @@ class UDPTransport:
         if isinstance(answer, OSError):
             # an address that was good yesterday is better than none: the socket stays
             self._count_error(answer)
-            self._postpone(now)
+            self._reaching.on_failed(now)
         elif answer:
             self.resolves += 1
             self._addresses = answer
-            self._place = 0
-            self._retry_at = now
+            self._reaching.on_found(len(answer), now)
             self._disconnect()
 
     def _connect(self, now: float) -> None:
         for _ in self._addresses:
-            family, address = self._addresses[self._place % len(self._addresses)]
+            family, address = self._addresses[self._reaching.address]
             try:
                 self._owned = OwnedSocket(self._connected(family, address))
             except OSError as error:
                 self._count_error(error)
-                self._place += 1
+                self._reaching.skip()
                 continue
             self._family = family
             self._is_refused = False
             self.reconnects += 1
-            self._retry_delay = FIRST_RETRY
+            self._reaching.on_connected()
             return
-        self._postpone(now)
+        self._reaching.on_failed(now)
 
     def _connected(self, family: int, address: SocketAddress) -> socket.socket:
         sock = self._make_socket(family, socket.SOCK_DGRAM)
@@ -211,10 +212,6 @@ class UDPTransport:
         """Note that what was sent may be answered, and that the answer is missed if it is not."""
         if self._reply_name is not None:
             self._reply_name.on_sent(now)
-
-    def _postpone(self, now: float) -> None:
-        self._retry_at = now + self._retry_delay
-        self._retry_delay = min(self._retry_delay * 2, LAST_RETRY)
 
     def _count_error(self, error: OSError) -> None:
         name = errno.errorcode.get(error.errno or 0, type(error).__name__)
@@ -261,7 +258,7 @@ class UDPTransport:
         return self._owned.socket
 
     def _on_failure(self, failure: SendFailure) -> None:
-        has_choice = len(self._addresses) > 1
+        has_choice = self._reaching.has_choice
         if failure is SendFailure.UNREACHABLE or (failure is SendFailure.REFUSED and has_choice):
             self.reopen()
 
