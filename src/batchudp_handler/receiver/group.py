@@ -1,4 +1,4 @@
-"""How do several processes share one port, and each sender always reaches the same one?
+"""Several sockets on one port, of which each sender always reaches the same one.
 
 Linux lets sockets of one user bind one address when they have SO_REUSEPORT, and chooses one of
 them for each datagram: by a hash of both addresses, or by a classic BPF program. Ours reads the

@@ -1,4 +1,4 @@
-"""How do datagrams get from the kernel into the receiver, and what did the kernel drop?
+"""The socket of the receiver, and what the kernel dropped before it.
 
 The only socket of the receiving side: UDP over IPv4 or IPv6, a unix datagram socket, or one that
 systemd opened and handed over. It is read until it is empty, because what waits in the kernel is

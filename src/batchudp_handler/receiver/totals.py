@@ -1,4 +1,4 @@
-"""What do the counters of several receivers say together?
+"""The sum of the counters of several receivers.
 
 Numbers are added, groups of numbers name by name. Times are not: of two, the later or longer one
 counts. A stream that moved from one receiver to another has one entry, that of the receiver

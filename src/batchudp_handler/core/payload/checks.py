@@ -1,4 +1,4 @@
-"""Which values from the network may become attributes of a record?
+"""The checks of values from the network that are to become attributes of a record.
 
 One `Checks` goes through one payload and counts what it refuses or cuts. Sizes are only looked
 at where the payload as a whole is large enough to exceed them.

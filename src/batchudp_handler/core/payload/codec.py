@@ -1,4 +1,4 @@
-"""Which bytes does a batch become, and how do bytes become a batch?
+"""A batch as bytes, and bytes as a batch, in every form that a payload has.
 
 The one door to the codecs: two encodings of the same batch (`compact.py`, `rows.py`), their
 compression, the baseline form, and the decoding that tells them apart. Everything here is pure.

@@ -1,4 +1,4 @@
-"""How does a batch become the smallest JSON that says it?
+"""A batch as the smallest JSON that says it.
 
 Everything is said once. Records of the same call site share a row of `sites`, those of the same
 thread a row of `origins`; what is left of a record is a site's number, a time difference in

@@ -1,4 +1,4 @@
-"""How does a compact payload become a batch again, whoever wrote it?
+"""A compact payload as a batch again, whatever program wrote it.
 
 The twin of `compact.py`. Whatever decides which value belongs to which record (the lengths of
 columns, indexes, times) must be right as a whole, or the payload is refused. Whatever belongs to

@@ -1,4 +1,4 @@
-"""How are payloads compressed, and decompressed without a bomb going off?
+"""The compression of payloads, and their decompression within a limit.
 
 zlib, because every Python has it and one datagram gives newer algorithms nothing to gain. A
 payload starts from a preset dictionary of what compact payloads have in common: that saves 100

@@ -1,4 +1,4 @@
-"""A look at a JSON text before it is parsed: how much is in it, and how deep does it go?
+"""A look at a JSON text before it is parsed: how much is in it, and how deep it goes.
 
 A few searches at memory speed are enough for what honest senders write. Only a text that could be
 costly is looked at more closely: without its strings, by what is left of it.

@@ -1,4 +1,4 @@
-"""How is JSON written and read when neither side trusts the other?
+"""JSON written and read between ends that do not trust each other.
 
 Written: compact, UTF-8, without NaN; a lone surrogate becomes its `\\ud800` escape, which is what
 `backslashreplace` makes of it too.

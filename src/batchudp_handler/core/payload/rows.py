@@ -1,4 +1,4 @@
-"""How does a batch become an array of JSON objects, and what is taken for one on the way back?
+"""A batch as an array of JSON objects, and back.
 
 Entries have the names of `LogRecord`'s attributes, the rendered message, and extras in an object
 of their own: what log shippers and `jq` read without a manual. Written strictly, read generously:

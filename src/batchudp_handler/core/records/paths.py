@@ -1,4 +1,4 @@
-"""Which file name and module does logging derive from a path?
+"""The file name and the module that `logging` derives from a path.
 
 `LogRecord` uses `os.path`, which the core does not import, and the path may come from another
 system. Where this function is right, the wire leaves both out; where it is not, they are said.

@@ -1,4 +1,4 @@
-"""How is a snapshot gone over whose values cannot all travel as they are?
+"""A second look at a snapshot whose values cannot all travel as they are.
 
 This is the careful path of both encoders, taken for a batch that the fast path stumbled on: every
 field gets an exact type, numbers that JSON lacks become text, and a record with such an argument

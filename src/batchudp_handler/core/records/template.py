@@ -1,4 +1,4 @@
-"""Can this %-format string be trusted with these arguments, and what does it print?
+"""The trial of a %-format string with its arguments, and what it prints.
 
 A template from the network ends up in `LogRecord.msg`, and the first local handler runs
 `msg % args` with it. So it must neither raise nor explode there:
