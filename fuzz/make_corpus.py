@@ -121,6 +121,14 @@ def logger_names() -> Iterator[bytes]:
     )
 
 
+def gelf() -> Iterator[bytes]:
+    """A message in each form, and one in two chunks; before each: time, source and length."""
+    plain = b'{"version":"1.1","host":"a","short_message":"hi","level":4,"_x":1}'
+    chunks = [b"\x1e\x0f12345678" + bytes([n, 2]) + plain[n * 33 : n * 33 + 33] for n in (0, 1)]
+    for story in ([plain], [zlib.compress(plain)], chunks, chunks[::-1], [chunks[0], plain]):
+        yield b"".join(b"\x01\x00" + len(each).to_bytes(2) + each for each in story)
+
+
 def environment() -> Iterator[bytes]:
     """Variables by number, and their texts."""
     yield b"\x00\x09127.0.0.1\x02\x049999"
@@ -137,6 +145,7 @@ def main() -> None:
         "configuration": configuration,
         "logger_names": logger_names,
         "environment": environment,
+        "gelf": gelf,
     }
     shutil.rmtree(CORPUS, ignore_errors=True)
     for name in TARGETS:

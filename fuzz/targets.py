@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import machines, mutators, parsers, records
+from . import gelf, machines, mutators, parsers, records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,6 +36,8 @@ class Target:
 
 _JSON_WORDS = tuple(f'"{word}"' for word in records.KEYS if word.isascii() and word.isprintable())
 
+GELF_WORDS = ('"short_message"', '"full_message"', '"level"', "\x1e\x0f", "\x1f")
+
 TARGETS = {
     target.name: target
     for target in (
@@ -45,6 +47,7 @@ TARGETS = {
         Target("logger_names", records.logger_names, 65_507),
         Target("sender", machines.sender, 2_048),
         Target("receiver", machines.receiver, 2_048),
+        Target("gelf", gelf.gelf, 4_096, words=GELF_WORDS),
         Target("reassembly", machines.reassembly, 2_048),
         Target("segments", parsers.segments, 65_536, mutators.mutate_segment),
         Target("key_files", parsers.key_files, 2_048, words=("hmac-sha256", "chacha20-poly1305")),

@@ -18,6 +18,7 @@ MOST_MEMORY = 64 << 20
 
 NAMES = (
     *("datagrams", "payloads", "documents", "logger_names", "sender", "receiver", "reassembly"),
+    "gelf",
     *("segments", "key_files", "configuration", "environment"),
 )
 
