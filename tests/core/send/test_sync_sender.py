@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from batchudp_handler.core.trace import TraceEvent
+
 from tests.core.send.bench import (
     EPOCH,
     Link,
@@ -113,3 +118,18 @@ def test_what_has_a_number_is_not_told_as_dropped_before_numbering() -> None:
     link.wait(20.0)
     assert link.syncs[-1].floor == link.syncs[-1].next_seq > 1_000
     assert {sync.dropped_records for sync in link.syncs} == {0}
+
+
+def test_a_stream_that_is_given_up_has_a_last_word() -> None:
+    """From it the receiver knows that what is missing will not come; a trace shows it."""
+    events: list[TraceEvent] = []
+    bench = acknowledged(trace=events.append)
+    bench.log(1)
+    bench.open()
+    bench.send()
+    events.clear()
+    bench.sender.give_up()
+    last = bench.send()
+    assert [sync.closing for sync in syncs(last)] == [True]
+    assert bench.send() == []
+    assert [event.name for event in events] == ["state_changed", "sync_sent"]

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from batchudp_handler.core.trace import TraceEvent
+
 from batchudp_handler.core.send.retry import SendFailure
 from batchudp_handler.core.send.storage import StoragePolicy
 from batchudp_handler.core.wire.constants import WINDOW_SIZE
@@ -117,3 +122,23 @@ def test_nothing_is_sent_beyond_what_the_receiver_can_tell_apart() -> None:
     link.answer(floor=1)
     link.wait(0.1)
     assert max(link.seqs) == WINDOW_SIZE
+
+
+def test_a_probe_that_was_acked_meanwhile_is_not_sent() -> None:
+    """Of those chosen when nothing was heard, only what is still on its way."""
+    events: list[TraceEvent] = []
+    bench = acknowledged(trace=events.append)
+    bench.log(*range(60))
+    bench.open()
+    sent = seqs(bench.send())
+    assert len(sent) > 1
+    while not any(event.name == "probe_timeout" for event in events):
+        at = bench.sender.next_timeout()
+        assert at is not None
+        bench.now = max(bench.now, at)
+        bench.sender.handle_timeout(bench.now)
+    bench.ack(floor=1, bitmap=0)
+    assert seqs(bench.send())[0] == 1
+    names = [event.name for event in events]
+    assert names.count("datagram_sent") == len(sent)
+    assert "datagram_retransmitted" in names

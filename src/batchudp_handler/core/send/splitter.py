@@ -112,7 +112,7 @@ class Splitter:
 
     @property
     def is_ready(self) -> bool:
-        """Say whether the next datagram should be made now."""
+        """Whether the next datagram should be made now."""
         return len(self) >= (self.full_batch if self.has_more_to_come else 1)
 
     @property
