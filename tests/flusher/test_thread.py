@@ -196,7 +196,7 @@ def test_a_receiver_that_comes_late_loses_little(logger: logging.Logger) -> None
     handler = BatchUDPHandler(host, port, max_retries=6)
     logger.addHandler(handler)
     assert log_timed(logger, 50) < LONGEST_CALL
-    time.sleep(0.2)
+    wait_until(lambda: handler.stats().send_errors.get("ECONNREFUSED"), "a refusal")
     with DatagramCollector(port=port) as collector:
         assert len(set(collector.wait_for(50))) == 50
         assert handler.stats().send_errors["ECONNREFUSED"] >= 1

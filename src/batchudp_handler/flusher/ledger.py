@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["Ledger"]
 
 LOOKS = 200
-"""How often a reader looks for a moment at which no record is on its way."""
+"""How often a reader looks at once for a moment at which no record is on its way."""
+MORE_LOOKS = 200
+"""How often it looks then, a millisecond apart: the system may have stopped the owner."""
 PATIENCE = 0.05
 """Seconds that a reader waits for another one; one that interrupted it need not."""
 
@@ -99,6 +101,8 @@ class Ledger:
         is_alone = self._showing.acquire(timeout=PATIENCE)
         try:
             view = self._look(buffer)
+            if view.accepted < self._seen:  # another one asked meanwhile, and was told more
+                view = self._look(buffer)
             self._seen = accepted = max(self._seen, view.accepted)
             return view._replace(accepted=accepted)
         finally:
@@ -106,11 +110,11 @@ class Ledger:
                 self._showing.release()
 
     def _look(self, buffer: Buffer[Books]) -> View[Books]:
-        for _ in range(LOOKS):
+        for look in range(LOOKS + MORE_LOOKS):
             view = buffer.view()
             if view is not None:
                 return view
-            sleep(0)
+            sleep(0.0 if look < LOOKS else 0.001)
         return buffer.rough_view()  # this interrupted the owner: what it was taking waits
 
 

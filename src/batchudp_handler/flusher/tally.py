@@ -15,18 +15,22 @@ __all__ = ["Tally"]
 
 GATHERED = 64
 """Additions that wait to be added up, before the one who makes another tries to."""
-PATIENCE = 0.01
-"""Seconds that a reader waits for whoever is adding up; a reader that interrupted it gets less."""
+PATIENCE = 1.0
+"""Seconds that a reader waits for another thread that is adding up.
+
+The system may stop that thread for many milliseconds, and a sum without what it holds would
+contradict earlier answers."""
 
 
 class Tally:
     """One such sum."""
 
-    __slots__ = ("_additions", "_lock", "_sum")
+    __slots__ = ("_adder", "_additions", "_lock", "_sum")
 
     def __init__(self) -> None:
         self._additions: deque[int] = deque()
         self._lock = threading.Lock()
+        self._adder = 0  # the thread that adds up
         self._sum = 0
 
     def add(self, amount: int = 1) -> None:
@@ -51,8 +55,8 @@ class Tally:
     @property
     def value(self) -> int:
         """The sum of all additions that were complete when it was asked for."""
-        if not self._lock.acquire(timeout=PATIENCE):
-            return self._sum
+        if self._adder == threading.get_ident() or not self._lock.acquire(timeout=PATIENCE):
+            return self._sum  # who interrupted the adding up would wait for itself
         try:
             self._add_up()
             return self._sum
@@ -60,6 +64,8 @@ class Tally:
             self._lock.release()
 
     def _add_up(self) -> None:
+        self._adder = threading.get_ident()
         # as many as there are now: others may add faster than this takes them
         for _ in range(len(self._additions)):
             self._sum += self._additions.popleft()
+        self._adder = 0
