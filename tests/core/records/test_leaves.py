@@ -71,6 +71,9 @@ class Nowhere(tzinfo):
     def tzname(self, when: datetime | None) -> str | None:
         return None
 
+    def dst(self, when: datetime | None) -> timedelta | None:
+        return None
+
 
 def test_a_zone_is_an_offset_or_none() -> None:
     """Its own code runs once, on the near side."""

@@ -26,9 +26,15 @@ _dict_of: Callable[[type], Any] = type.__dict__["__dict__"].__get__
 def texts(value: Any) -> tuple[str, str]:
     """Return what `str` and `repr` give; the second is not asked for where it is the first."""
     text = guarded(str, value)
-    mro = _mro_of(type(value))
-    definer = next(base for base in mro if "__str__" in _dict_of(base))
-    return text, text if definer is object else guarded(repr, value)
+    own = _method(value, "__str__")
+    is_one = own is object.__str__ or own is _method(value, "__repr__")
+    return text, text if is_one else guarded(repr, value)
+
+
+def _method(value: Any, name: str) -> object:
+    """Return the function that a class or one of its bases has under a name."""
+    dicts = map(_dict_of, _mro_of(type(value)))
+    return next(each[name] for each in dicts if name in each)
 
 
 def scalar_of(value: Any) -> Any:
