@@ -421,3 +421,11 @@ def test_what_cannot_keep_its_shape_is_text(near: logging.LogRecord) -> None:
     far = ship(near)
     assert type(far.msg) is str
     assert far.args == ()
+
+
+def test_a_stripped_record_is_still_known_as_shipped() -> None:
+    """Whoever takes the receiver's values out of its dictionary does not take away the mark."""
+    far = ship(record("x"))
+    for name in ("hostname", "hops", "remote_addr", "received", "authenticated"):
+        del far.__dict__[name]
+    assert snapshot(far, format_exception=exception_text) is None
