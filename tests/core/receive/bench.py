@@ -19,7 +19,9 @@ from batchudp_handler.core.wire.datagram import CHECKSUM, Seal, encode_data
 from batchudp_handler.core.wire.sync import Sync, encode_sync
 
 if TYPE_CHECKING:
+    from batchudp_handler.core.receive.reassembly import SharedBudgets
     from batchudp_handler.core.receive.stats import Address, ReceiverStats, StreamStats
+    from batchudp_handler.core.receive.streams import StreamTable
 
 EPOCH = 0x1122334455667788
 
@@ -146,6 +148,16 @@ class Bench:
             self.protocol.handle_timeout(self.now)
             self.collect()
         self.now = end
+
+    @property
+    def streams(self) -> StreamTable:
+        """The table of the machine's streams."""
+        return self.protocol._state.streams
+
+    @property
+    def budgets(self) -> SharedBudgets:
+        """What all streams draw from."""
+        return self.protocol._state.budgets
 
     def of(self, kind: type) -> list[Any]:
         return [event for event in self.events if isinstance(event, kind)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from batchudp_handler.core.receive.events import (
+    AddressShared,
     BatchReceived,
     DatagramsRefused,
     StreamStarted,
@@ -139,3 +140,78 @@ def test_spooled_datagrams_may_be_old() -> None:
     bench.connect(source)
     bench.feed(spooled)
     assert len(bench.waiting) == 1
+
+
+def test_an_old_sync_is_a_copy() -> None:
+    """Unless it resumes a stream from a spool and proves its address."""
+    bench, source = connected()
+    old = source.sync()
+    bench.feed(source.sync(), old)
+    assert bench.stats().refused == {"replayed": 1}
+    source.counter = 0
+    bench.feed(source.sync(resumed=True))
+    assert bench.stats().refused == {"replayed": 1}
+
+
+def test_a_sender_that_left_for_another_receiver_is_a_sign() -> None:
+    """It had named this one, names another one, and goes on to send here."""
+    bench, source = connected()
+    bench.feed(source.sync())
+    source.epoch = EPOCH + 1
+    for _ in range(2):
+        bench.wait(3.0)
+        bench.feed(source.sync())
+    assert bench.of(AddressShared)
+
+
+def test_one_that_has_not_heard_our_answers_is_a_sign_only_in_the_long_run() -> None:
+    """It names another receiver, and never this one."""
+    bench = Bench()
+    source = Source(acknowledged=True)
+    source.epoch = EPOCH + 1
+    bench.feed(source.sync())
+    source.cookie = bench.replies()[-1].cookie or NO_COOKIE
+    for number in range(17):
+        assert bool(bench.of(AddressShared)) is (number > 16)
+        bench.wait(0.2)
+        bench.feed(source.sync())
+    assert bench.of(AddressShared)
+
+
+def test_a_stranger_with_the_cookie_of_another_receiver_is_a_sign() -> None:
+    """It was challenged here, and answers somebody else's challenge again and again."""
+    bench, source = Bench(), Source(acknowledged=True)
+    source.cookie = b"another receiver"
+    for _ in range(20):
+        bench.wait(0.2)
+        bench.feed(source.sync())
+    assert bench.of(AddressShared)
+
+
+def test_a_forgotten_stream_goes_on_or_is_told_that_all_is_final() -> None:
+    """By what its sender knows."""
+    bench, source = connected(max_streams=1)
+    bench.feed(source.data(), source.sync(closing=True))
+    bench.handle()
+    bench.feed(source.sync(closing=True))
+    assert bench.stats().streams_seen == 1
+    bench.replies()
+    source.data()
+    bench.feed(source.sync())
+    assert [ack.floor for ack in bench.replies()] == [1]
+    assert bench.stats().streams_seen == 2
+
+
+def test_a_stream_that_finds_no_room_begins_later() -> None:
+    """It is told, and counted."""
+    bench = Bench(max_streams=1)
+    bench.feed(Source(2).data())
+    source = Source(1, acknowledged=True)
+    bench.feed(source.sync())
+    source.cookie = bench.replies()[-1].cookie or NO_COOKIE
+    bench.feed(source.sync())
+    assert bench.stats().refused == {"stream_limit": 1}
+    bench.handle()
+    bench.wait(3.0)
+    bench.feed(source.sync())
+    assert bench.stats().streams_seen == 2

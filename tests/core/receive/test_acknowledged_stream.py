@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from math import inf
+
+from batchudp_handler.core.receive.acknowledged_stream import AcknowledgedStream, AckState
 from batchudp_handler.core.receive.reassembly import ReassemblyLimits
-from tests.core.receive.bench import connected
+from tests.core.receive.bench import AWAY, connected
 
 
 def test_a_missing_datagram_is_not_lost_but_waited_for() -> None:
@@ -129,3 +132,57 @@ def test_a_group_given_up_in_part_is_abandoned_when_the_rest_comes() -> None:
     bench.handle()
     assert bench.replies()[-1].floor == 4
     assert (bench.stream().abandoned, bench.stream().delivered) == (3, 10)
+
+
+def test_a_stream_of_holes_takes_no_more_of_them() -> None:
+    """What would make another gap is refused, and comes again when there is room."""
+    bench, source = connected()
+    bench.budgets.gaps.limit = 10
+    bench.feed(*source.datas(200, 1)[1::2])
+    assert bench.stats().refused == {"no_room": 36}
+
+
+def test_a_forgotten_stream_misses_what_was_unfinished() -> None:
+    """And what a tombstone remembers is where its floor was."""
+    bench, source = connected()
+    bench.feed(source.data(), source.fragments(bytes(300), 100, n_rec=3)[0])
+    bench.handle()
+    stream = bench.streams.get(1)
+    assert stream is not None
+    assert not stream.is_complete
+    assert stream.next_timeout() == inf
+    stream.handle_timeout(bench.now + 100)
+    stream.release()
+    assert (stream.ledger.missing, stream.records.pending) == (3, 0)
+    assert stream.tombstone().next_seq == stream.window.floor == 4
+    assert stream.is_complete
+
+
+def test_an_address_pays_for_its_own_answers() -> None:
+    """What another one has paid does not count, and no more is saved than a megabyte."""
+    acks = AckState()
+    acks.add_allowance(10)
+    assert acks.allowance == 256
+    assert acks.spend(256)
+    assert not acks.spend(1)
+    acks.add_allowance(1 << 30)
+    assert acks.allowance == 1 << 20
+    bench, source = connected()
+    stream = bench.streams.get(1)
+    assert isinstance(stream, AcknowledgedStream)
+    bench.feed(source.data())
+    assert stream.acks.allowance > 0
+    stream.move_to(AWAY)
+    assert (stream.acks.allowance, stream.address) == (0, AWAY)
+
+
+def test_a_stream_from_a_spool_may_count_from_an_earlier_clock() -> None:
+    """Its next SYNC is taken, and no earlier one."""
+    bench, source = connected()
+    stream = bench.streams.get(1)
+    assert isinstance(stream, AcknowledgedStream)
+    source.counter = 100
+    bench.feed(source.sync())
+    stream.accept_earlier_counter(50)
+    stream.report.check_new(50)
+    assert stream.report.counter == 49

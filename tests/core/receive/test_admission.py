@@ -92,3 +92,15 @@ def test_the_source_of_an_address_is_its_host() -> None:
     assert source_of(("192.0.2.1", 5)) == "192.0.2.1"
     assert source_of(("2001:db8::1", 5, 0, 0)) == "2001:db8::1"
     assert source_of("/run/socket") == "/run/socket"
+
+
+def test_a_permit_can_be_given_back() -> None:
+    """Never more than were taken, and only to a source that is remembered."""
+    limiter = SourceLimiter(1.0, 2.0)
+    limiter.give_back("unknown")
+    assert limiter.take("a", 0.0)
+    assert limiter.take("a", 0.0)
+    assert not limiter.take("a", 0.0)
+    limiter.give_back("a")
+    assert limiter.take("a", 0.0)
+    assert not limiter.take("a", 0.0)

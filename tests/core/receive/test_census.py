@@ -96,3 +96,18 @@ def test_progress_has_the_two_numbers_that_are_asked_for_often() -> None:
     stats = machine.stats(200.0)
     assert machine.progress().sums() == (stats.delivered, stats.lost + stats.missing)
     assert stats.delivered == 3
+
+
+def test_rejected_records_of_live_streams_are_in_the_sum() -> None:
+    """Those without a rejection add nothing."""
+    machine = receiver()
+    send(machine, 1, 0)
+    machine.receive_datagram(_whole(2), HOME, 0.0, WALL)
+    assert machine.stats(0.0).rejected == {"malformed": 1}
+
+
+def _whole(stream_id: int) -> bytes:
+    return encode_data(
+        CHECKSUM, b"x", acknowledged=False, codec=0, stream_id=stream_id, seq=0, rec=0,
+        sealed_at=int(WALL), n_rec=2, frag_index=0, frag_count=1,
+    )  # fmt: skip

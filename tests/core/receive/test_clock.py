@@ -152,7 +152,7 @@ def test_a_stream_that_was_long_silent_goes_on() -> None:
     bench, source = Bench(keys=[KEY]), keyed(1, WALL)
     assert is_heard(bench, source)
     bench.wait(5 * HOUR)
-    assert bench.protocol._state.streams.get(1) is None
+    assert bench.streams.get(1) is None
     source.sealed_at -= HOUR
     assert is_heard(bench, source)
     assert bench.stats().unseen_before_start == 0

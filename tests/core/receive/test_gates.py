@@ -67,3 +67,12 @@ def test_a_source_has_a_rate() -> None:
     bench.wait(0.5)
     bench.feed(*Source(3).datas(10))
     assert bench.stats().refused == {"rate_limited": 10}
+
+
+def test_a_checksum_that_is_wrong_is_no_matter_of_keys() -> None:
+    """It is counted as a damaged datagram, for no key."""
+    bench = Bench()
+    datagram = Source().data()
+    bench.feed(datagram[:-1] + bytes([datagram[-1] ^ 1]))
+    assert bench.stats().refused == {"bad_crc": 1}
+    assert bench.stats().auth_failed == {}

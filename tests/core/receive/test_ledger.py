@@ -297,3 +297,38 @@ def test_a_ledger_survives_any_numbers() -> None:
                 continue
             claimed += n_rec
             assert book.next_rec - book.first_rec == claimed + book.missing + book.lost
+
+
+def test_only_a_claim_inside_a_gap_makes_another_one() -> None:
+    """At its edges it makes the gap smaller, and in order there is none."""
+    book = ledger()
+    book.claim(10, 11, 50, 5, now=0.0)
+    assert [book.adds_gap(*each) for each in ((11, 12), (12, 13))] == [False, True]
+    assert [book.adds_gap(*each) for each in ((0, 1), (9, 10), (4, 5))] == [False, False, True]
+    assert not ledger(5).adds_gap(3, 4)
+
+
+def test_a_lead_alone_has_nothing_to_declare() -> None:
+    """It is no gap of which records are known."""
+    book = ledger(100, lead=50)
+    assert book.declare_time() is None
+    assert book.drop_lead() is not None
+    assert book.drop_lead() is None
+
+
+def test_a_group_across_the_known_end_cannot_end_before_it() -> None:
+    """Its records would be those of later datagrams."""
+    book = ledger()
+    book.extend(2, 50, now=0.0)
+    with pytest.raises(DecodeError, match="later datagrams"):
+        book.claim(0, 3, 0, 4, now=0.0)
+
+
+def test_lost_neighbours_are_one_gap() -> None:
+    """They were missed at different times, and are lost by then."""
+    book = ledger()
+    book.extend(2, 20, now=0.0)
+    book.declare(LOSS_DELAY)
+    book.extend(5, 30, now=3.0)
+    assert book.declare(3.0 + LOSS_DELAY) == 10
+    assert [(gap.start, gap.end, gap.records) for gap in book.gaps] == [(0, 5, 30)]

@@ -142,3 +142,35 @@ def test_a_closing_receiver_tells_and_finishes() -> None:
     bench.protocol.close(bench.now)
     bench.collect()
     assert bench.replies() == []
+
+
+def test_a_stream_is_evicted_for_another_one() -> None:
+    """It has been silent for a minute, and a newcomer needs its place."""
+    bench = Bench(max_streams=1)
+    bench.feed(Source(1).data())
+    bench.handle()
+    bench.wait(61.0)
+    bench.feed(Source(2).data())
+    assert [event.reason for event in bench.of(StreamEnded)] == ["evicted"]
+
+
+def test_a_stream_that_completes_by_a_timeout_leaves_the_table() -> None:
+    """Nothing that may still come is wanted when the beginning is closed."""
+    bench, source = Bench(), Source(seq=5)
+    bench.feed(source.data(), source.sync(closing=True))
+    bench.handle()
+    bench.wait(1.9)
+    assert len(bench.streams) == 1
+    bench.wait(0.2)
+    assert [event.reason for event in bench.of(StreamEnded)] == ["closed"]
+    assert len(bench.streams) == 0
+
+
+def test_the_end_of_a_stream_is_told_once() -> None:
+    """One that vanished is forgotten later without another word."""
+    bench, source = Bench(), Source()
+    bench.feed(source.data(), source.sync(promise_ms=1_000))
+    bench.handle()
+    bench.wait(700.0)
+    assert [event.reason for event in bench.of(StreamEnded)] == ["vanished"]
+    assert len(bench.streams) == 0

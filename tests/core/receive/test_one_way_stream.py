@@ -268,3 +268,54 @@ def test_an_expired_group_at_the_edge_of_the_window_moves_it() -> None:
     assert bench.stream().lost == 11
     bench.feed(*group[1:], source.data())
     assert len(bench.waiting) == 1
+
+
+def test_a_late_first_datagram_closes_the_beginning_once() -> None:
+    """The lead is dropped after two seconds, and what is missing later is looked for as before."""
+    bench, source = Bench(), Source(seq=5)
+    first, _, third = source.datas(3)
+    bench.feed(first)
+    bench.wait(3.0)
+    bench.feed(third)
+    bench.wait(3.0)
+    assert (bench.stream().lost, bench.stream().unseen_before_start) == (10, 0)
+
+
+def test_a_stream_of_holes_gives_up_its_oldest() -> None:
+    """When the budget of all streams is used up, beyond the gaps that each may have."""
+    bench, source = Bench(), Source()
+    bench.budgets.gaps.limit = 10
+    bench.feed(source.sync(), *source.datas(200, 1)[1::2])
+    assert len(bench.streams.get(1).ledger.gaps) == 64  # type: ignore[union-attr]  # it is there
+    assert (bench.stream().lost, bench.stream().missing) == (36, 64)
+
+
+def test_a_forgotten_stream_knows_where_it_was() -> None:
+    """Unfinished groups and gaps are lost then; its numbers go on when it comes back."""
+    bench, source = Bench(), Source()
+    bench.feed(source.sync(), source.data(), *source.fragments(bytes(300), 100, n_rec=3)[:1])
+    source.data()
+    bench.feed(source.data())
+    bench.handle()
+    stream = bench.streams.get(1)
+    assert stream is not None
+    assert not stream.is_complete
+    stream.release()
+    assert (stream.ledger.lost, stream.records.unreported_lost) == (13, 13)
+    assert stream.is_complete is False
+    assert stream.tombstone().next_seq == source.seq
+    bench.wait(700.0)
+    bench.feed(source.data())
+    assert bench.stream().unseen_before_start == 0
+
+
+def test_the_beginning_stays_open_for_two_seconds() -> None:
+    """Whatever else wakes the stream up before."""
+    bench, source = Bench(), Source(seq=5)
+    early, first = source.datas(2)
+    bench.feed(first, source.sync(promise_ms=100))
+    bench.wait(1.0)
+    assert bench.stream().ended == "vanished"
+    bench.feed(early)
+    bench.handle()
+    assert (bench.stream().delivered, bench.stream().late) == (20, 0)

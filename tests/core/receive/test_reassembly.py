@@ -253,3 +253,10 @@ class ReassemblyMachine(RuleBasedStateMachine):
 
 TestReassembly = ReassemblyMachine.TestCase
 TestReassembly.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+
+
+def test_a_group_that_is_not_there_cannot_be_removed() -> None:
+    """Nothing changes."""
+    store = StreamReassembly(ReassemblyLimits(), Budget(1_000))
+    assert store.remove(5) is None
+    assert store.reserved == 0

@@ -138,7 +138,7 @@ def test_a_replay_after_eviction_delivers_nothing(acknowledged: bool, seal: Seal
     newcomer = Source(2, acknowledged=acknowledged, seal=seal)
     newcomer.sealed_at = int(WALL) + 61
     session(newcomer, bench)
-    assert bench.protocol._state.streams.get(1) is None
+    assert bench.streams.get(1) is None
     bench.wait(61.0)
     bench.feed(*recorded)
     assert len(bench.waiting) == 0

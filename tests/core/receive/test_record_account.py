@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from batchudp_handler.core.receive.ledger import RecordLedger
+from batchudp_handler.core.receive.reassembly import Budget
+from batchudp_handler.core.receive.record_account import NEVER_SEEN, RecordAccount
+from batchudp_handler.core.receive.tombstones import Tombstone
+from batchudp_handler.core.wire.datagram import Header
 from tests.core.receive.bench import HOME, WALL, Bench, Source, connected
 
 
@@ -17,7 +22,7 @@ def test_gaps_have_a_budget() -> None:
             bench.protocol.receive_datagram(source.data(), HOME, bench.now, WALL)
             bench.collect()
         bench.handle()
-    gaps = sum(len(stream.ledger.gaps) for stream in bench.protocol._state.streams)
+    gaps = sum(len(stream.ledger.gaps) for stream in bench.streams)
     assert 65_536 <= gaps <= 65_536 + 40 * 64
     stats = bench.stats()
     assert stats.delivered == 40 * 2048 * 10
@@ -27,7 +32,7 @@ def test_gaps_have_a_budget() -> None:
 def test_an_acknowledged_stream_beyond_the_budget_of_gaps_waits() -> None:
     """What would make another gap is refused unmarked; what fills one never is."""
     bench, source = connected()
-    bench.protocol._state.budgets.gaps.limit = 10
+    bench.budgets.gaps.limit = 10
     datagrams = source.datas(200, n_rec=1)
     bench.feed(*datagrams[1::2])
     assert bench.stats().refused["no_room"] == 36
@@ -112,3 +117,56 @@ def test_a_first_meeting_duplicates_nothing() -> None:
     bench.connect(source)
     bench.feed(*datagrams)
     assert bench.stream().possibly_duplicate == 0
+
+
+def account(*, gaps: int = 100, before: Tombstone | None = None) -> RecordAccount:
+    """An account of which nothing is known, or of a stream that was forgotten."""
+    ledger = RecordLedger(0, 0, lead=0, now=0.0)
+    return RecordAccount(ledger, Budget(gaps), before or NEVER_SEEN)
+
+
+def header(seq: int, rec: int, n_rec: int) -> Header:
+    return Header(1, 0, 1, 7, seq, rec, 0, n_rec, 0, 1)
+
+
+def test_claimed_records_have_one_fate() -> None:
+    """Whatever it is, they are not pending any more."""
+    book = account()
+    book.claim(0, 1, header(0, 0, 20), 0.0)
+    book.reject("json", 5)
+    book.lose_claimed(4)
+    book.miss_claimed(3)
+    book.abandon_claimed(2)
+    assert (book.pending, book.counters.rejected, book.counters.abandoned) == (6, {"json": 5}, 2)
+    assert (book.ledger.lost, book.ledger.missing, book.unreported_lost) == (4, 3, 4)
+
+
+def test_missing_records_are_lost_or_abandoned() -> None:
+    """What is lost is told of once."""
+    book = account()
+    book.claim(5, 6, header(5, 50, 1), 0.0)
+    book.charge_gaps()
+    assert book.gap_budget.used == 1
+    book.declare_lost(1.0)
+    assert book.unreported_lost == 0
+    book.declare_lost(2.0)
+    assert book.unreported_lost == 50
+    book.claim(9, 10, header(9, 60, 1), 2.0)
+    book.abandon_below(9)
+    book.claim(20, 21, header(20, 70, 1), 2.0)
+    book.lose_below(20)
+    assert (book.counters.abandoned, book.unreported_lost) == (9, 59)
+    book.free_gaps()
+    assert book.gap_budget.used == 0
+
+
+def test_a_settled_batch_is_settled_once() -> None:
+    """Reasons without records leave no trace."""
+    book = account(before=Tombstone(0, 0, 100, 10, 0))
+    book.claim(0, 3, header(0, 0, 10), 0.0)
+    book.hand_out(0, 3, 10)
+    assert book.settle(0, 7, {"json": 2, "codec": 0}) == 3
+    assert book.counters.rejected == {"json": 2, "record_count": 1}
+    assert (book.total_delivered, book.total_rejected) == (107, 13)
+    with pytest.raises(KeyError):
+        book.settle(0, 7, {})

@@ -69,3 +69,45 @@ def test_datagrams_are_not_taken_from_mirrors() -> None:
     for seal in (CHECKSUM, KEY.receiver):
         bench.feed(encode_ack(seal, ack, stream_id=1, counter=1, sealed_at=int(WALL)))
     assert bench.stats().refused == {"unsupported_type": 1, "auth_failed": 1}
+
+
+def test_a_repeated_goodbye_is_answered_as_by_the_stream() -> None:
+    """It was forgotten because all of it is final."""
+    bench, source = connected()
+    bench.feed(source.data(), source.sync(closing=True))
+    bench.handle(rejected={"json": 2})
+    bench.replies()
+    bench.feed(source.sync(closing=True))
+    (ack,) = bench.replies()
+    assert (ack.floor, ack.delivered_records, ack.rejected_records) == (1, 8, 2)
+    assert not ack.closing
+
+
+def test_a_full_table_is_told_as_a_receiver_that_takes_nothing() -> None:
+    """With a credit of 0, by which the sender knows that it does not close."""
+    bench = Bench(max_streams=1)
+    bench.feed(Source(2).data())
+    source = Source(1, acknowledged=True, seq=7)
+    bench.feed(source.sync())
+    source.cookie = bench.replies()[-1].cookie or b""
+    bench.feed(source.sync())
+    (ack,) = bench.replies()
+    assert (ack.closing, ack.credit, ack.floor, ack.delivered_records) == (True, 0, 7, 0)
+
+
+def test_a_forgotten_stream_is_not_answered() -> None:
+    """Neither for what was due nor for what was heard."""
+    bench, source = connected()
+    bench.feed(source.data(), drained=False)
+    bench.handle()
+    bench.protocol._replies.forget(1)
+    bench.protocol.on_socket_drained(bench.now)
+    assert bench.protocol.datagrams_to_send() == []
+
+
+def test_a_datagram_that_is_too_small_causes_no_challenge() -> None:
+    """A reply must not be larger than what asks for it."""
+    bench = Bench()
+    bench.feed(Source(acknowledged=True).data(1, bytes(10)))
+    assert bench.stats().refused == {"unproven_address": 1}
+    assert bench.replies() == []

@@ -17,6 +17,7 @@ from tests.core.receive.bench import KEY, Bench
         {"max_streams": 0},
         {"work_queue_bytes": 0},
         {"receive_buffer": 0},
+        {"remembered_streams": 1},
         {"source_rate": 0.0},
         {"source_rate": 1.0, "source_burst": 0.5},
         {"keys": [KEY, HmacKey(7, bytes(32))]},

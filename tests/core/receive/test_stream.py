@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
+
 from batchudp_handler.core.receive.events import (
     BatchReceived,
 )
 from batchudp_handler.core.receive.reassembly import ReassemblyLimits
+from batchudp_handler.core.receive.stream import Stream
 from batchudp_handler.core.wire.constants import NO_COOKIE
 from batchudp_handler.core.wire.datagram import CHECKSUM
-from tests.core.receive.bench import KEY, OTHER_KEY, Bench, Source
+from tests.core.receive.bench import AWAY, KEY, OTHER_KEY, Bench, Source, connected
 
 
 def test_fragments_are_one_batch() -> None:
@@ -126,3 +129,57 @@ def test_resumed_streams_may_use_an_older_key_for_data() -> None:
     bench.handle()
     assert bench.replies(OTHER_KEY.sender)[-1].floor == 2
     assert bench.stream().resumed
+
+
+def test_a_datagram_that_came_before_is_counted() -> None:
+    """Its bytes too; its records with the first of its fragments."""
+    bench, source = Bench(), Source()
+    first = source.data()
+    bench.feed(first, first)
+    stream = bench.stream()
+    assert (stream.duplicates, stream.duplicate_datagrams) == (10, 1)
+    assert (stream.datagrams_received, stream.bytes_received) == (2, 2 * len(first))
+
+
+def test_a_stream_far_ahead_and_full_of_gaps() -> None:
+    """Each mode has its way with it."""
+    one_way, source = Bench(), Source()
+    one_way.feed(source.data())
+    acknowledged, other = connected()
+    for bench, each in ((one_way, source), (acknowledged, other)):
+        bench.budgets.gaps.limit = 0
+        each.datas(5_000, 1)
+        bench.feed(each.data())
+        each.datas(5_000, 1)
+    assert len(one_way.waiting) == 2
+    assert acknowledged.stats().refused == {"beyond_window": 1}
+    for datagram in Source(1).datas(200, 1)[2::2]:
+        one_way.feed(datagram)
+
+
+def test_what_is_remembered_of_a_stream() -> None:
+    """Where it stands, and what has become of its records."""
+    bench, source = Bench(), Source()
+    bench.feed(source.data(), source.sync(dropped_records=7))
+    bench.handle(rejected={"json": 3})
+    stream = bench.streams.get(1)
+    assert stream is not None
+    assert stream.tombstone() == (1, 10, 7, 3, 7)
+    bench.feed(source.fragments(bytes(300), 100, n_rec=3)[0])
+    assert bench.stats().reassembly_bytes > 0
+    stream.release()
+    assert bench.stats().reassembly_bytes == 0
+
+
+def test_a_stream_follows_its_sender() -> None:
+    """Each change of the address is counted."""
+    bench, source = Bench(), Source()
+    bench.feed(source.data())
+    bench.feed(source.data(), address=AWAY)
+    assert (bench.stream().address, bench.stream().address_changes) == (AWAY, 1)
+
+
+def test_each_mode_completes_the_stream() -> None:
+    """It is no stream without one."""
+    with pytest.raises(TypeError, match="abstract"):
+        Stream()  # type: ignore[abstract, call-arg]  # that is what is tested

@@ -25,7 +25,7 @@ BOTH = pytest.mark.parametrize("acknowledged", [False, True], ids=["one_way", "a
 
 def places(bench: Bench) -> int:
     """How many streams are in the table."""
-    return len(bench.protocol._state.streams)
+    return len(bench.streams)
 
 
 def say_all(
@@ -151,8 +151,8 @@ def test_ended_streams_go_before_silent_ones() -> None:
     assert [(each.stream_id, each.reason) for each in bench.of(StreamEnded)] == [(2, "closed")]
     assert places(bench) == 2
     bench.feed(Source(3).data())
-    assert bench.protocol._state.streams.get(1) is not None
-    assert bench.protocol._state.streams.get(2) is None
+    assert bench.streams.get(1) is not None
+    assert bench.streams.get(2) is None
 
 
 # --- what comes around a goodbye ----------------------------------------------------------------
@@ -232,7 +232,7 @@ def test_a_stream_that_was_evicted_and_goes_on(acknowledged: bool) -> None:
     bench.wait(2.0)
     bench.feed(Source(2).data())
     bench.handle()
-    assert bench.protocol._state.streams.get(1) is None
+    assert bench.streams.get(1) is None
     bench.wait(2.0)
     missed, after = source.datas(2)
     if acknowledged:
@@ -328,7 +328,7 @@ def test_a_flood_of_goodbyes_hides_no_acknowledged_stream() -> None:
     bench.feed(*proven, *keyed)
     assert bench.stats().delivered == 2
     assert bench.waiting == []
-    assert bench.protocol._state.streams.complete_since == 1_000.0
+    assert bench.streams.complete_since == 1_000.0
 
 
 # --- no room ------------------------------------------------------------------------------------
@@ -446,3 +446,21 @@ def test_a_living_stream_takes_a_few_kilobytes() -> None:
         tracemalloc.stop()
     assert 500 < each < 3_000
     assert parse(datagrams[0])
+
+
+def test_a_victim_that_is_heard_again_keeps_its_place() -> None:
+    """Victims are looked for in advance; who must go is decided when somebody comes."""
+    bench = Bench(max_streams=16)
+    sources = [Source(number) for number in range(16)]
+    for source in sources:
+        bench.feed(source.data())
+    bench.handle()
+    bench.wait(3.0)
+    bench.feed(Source(100).data())
+    bench.handle()
+    bench.feed(sources[1].data())
+    bench.handle()
+    bench.feed(Source(101).data())
+    assert bench.stats().refused == {"stream_limit": 1}
+    bench.feed(Source(101).data())
+    assert [each.stream_id for each in bench.of(StreamEnded)] == [0, 2]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.core.receive.bench import Bench, Source, connected
+from batchudp_handler.core.receive.events import BatchReceived
+from batchudp_handler.core.receive.work_queue import WorkQueue
+from tests.core.receive.bench import HOME, WALL, Bench, Source, connected
 
 
 def test_the_queue_counts_more_than_bytes() -> None:
@@ -54,3 +56,17 @@ def test_a_baseline_batch_is_answered_once() -> None:
     with pytest.raises(ValueError, match="not waiting"):
         bench.protocol.on_batch_handled(bench.waiting[0], 1, {}, bench.now)
     assert (bench.stats().queued_bytes, bench.stats().delivered) == (0, 2)
+
+
+def test_equal_batches_are_counted_one_by_one() -> None:
+    """A batch that came twice is answered for twice, and not three times."""
+    queue = WorkQueue(10_000)
+    batch = BatchReceived(None, 0, 0, 0, b"[]", HOME, 0, WALL)
+    queue.add(batch)
+    queue.add(batch)
+    for _ in range(2):
+        queue.check_waiting(batch)
+        queue.remove(batch)
+    with pytest.raises(ValueError, match="not waiting"):
+        queue.check_waiting(batch)
+    assert queue.used == 0
