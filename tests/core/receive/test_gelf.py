@@ -30,7 +30,7 @@ def handed_out(protocol: ReceiverProtocol) -> list[BatchReceived]:
     return [event for event in protocol.events_received() if isinstance(event, BatchReceived)]
 
 
-@pytest.mark.parametrize("body", [MESSAGE, gzip.compress(MESSAGE)])
+@pytest.mark.parametrize("body", [MESSAGE, gzip.compress(MESSAGE)], ids=["plain", "gzip"])
 def test_whole_and_chunked_messages(body: bytes) -> None:
     """Both are batches without a stream, with the codec that only GELF has."""
     protocol = machine()
