@@ -52,7 +52,7 @@ VALUES = [
 ]
 
 
-@pytest.mark.parametrize("value", VALUES, ids=repr)
+@pytest.mark.parametrize("value", VALUES, ids=range(len(VALUES)))
 def test_there_and_back(value: object) -> None:
     """Type and both texts are what they were, through the text of JSON."""
     near = kept(value)
