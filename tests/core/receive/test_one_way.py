@@ -82,3 +82,11 @@ def test_even_gaps_are_a_sign_of_a_shared_address() -> None:
     for datagram in source.datas(60)[::2]:
         bench.feed(datagram)
     assert bench.of(AddressShared)
+
+
+def test_a_fresh_stream_with_a_key_is_taken() -> None:
+    """Five seconds are allowed for clocks that differ a little."""
+    bench, source = Bench(keys=[KEY]), Source(seal=KEY.sender)
+    source.sealed_at = int(WALL) - 5
+    bench.feed(source.data())
+    assert len(bench.waiting) == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from batchudp_handler.core.receive.admission import source_of
 from batchudp_handler.core.receive.events import (
     BatchReceived,
     DatagramsRefused,
+    StreamEnded,
 )
 from batchudp_handler.core.wire.ack import Ack, encode_ack
 from batchudp_handler.core.wire.constants import NO_COOKIE
@@ -24,7 +27,7 @@ from batchudp_handler.core.wire.datagram import (
     encode_data,
 )
 from batchudp_handler.core.wire.sync import Sync, encode_sync
-from tests.core.receive.bench import AWAY, EPOCH, KEY, OTHER_KEY, WALL, Bench, Source
+from tests.core.receive.bench import AWAY, EPOCH, KEY, OTHER_KEY, WALL, Bench, Source, connected
 
 
 def test_baseline_datagrams_are_delivered_without_a_stream() -> None:
@@ -279,3 +282,79 @@ def test_an_impossible_answer_for_a_baseline_batch_is_our_mistake() -> None:
             bench.protocol.on_batch_handled(batch, delivered, rejected, bench.now)
     bench.protocol.on_batch_handled(batch, 1, {}, bench.now)
     assert (bench.stats().queued_bytes, bench.stats().delivered) == (0, 1)
+
+
+def test_a_closed_receiver_takes_nothing_and_finishes() -> None:
+    """Streams of both modes end when their batches are handled; closing twice is the same."""
+    bench, source = connected()
+    bench.feed(source.data(), Source(2).data())
+    bench.replies()
+    assert not bench.protocol.is_settled
+    for _ in range(2):
+        bench.protocol.close(bench.now)
+    bench.feed(source.data(), Source(3).data())
+    assert [ack.closing for ack in bench.replies()] == [True]
+    assert bench.stats().datagrams_received == 4
+    bench.handle()
+    assert bench.protocol.is_settled
+    assert {event.reason for event in bench.of(StreamEnded)} == {"shutdown"}
+
+
+def test_a_batch_that_is_not_waiting_cannot_be_answered() -> None:
+    """Of no stream that is known, or answered for already."""
+    bench, source = Bench(), Source()
+    bench.feed(source.data())
+    (batch,) = bench.waiting
+    bench.handle()
+    for each in (batch, replace(batch, stream_id=5)):
+        with pytest.raises(ValueError, match="not waiting"):
+            bench.protocol.on_batch_handled(each, 10, {}, bench.now)
+
+
+def test_only_what_is_due_is_done() -> None:
+    """The shell may call whenever it wakes up; without anything to do it need not."""
+    bench, source = Bench(), Source()
+    assert bench.protocol.next_timeout() is None
+    first, _, third = source.datas(3)
+    bench.feed(first, third)
+    bench.protocol.handle_timeout(bench.now + 1.0)
+    assert bench.stream().missing == 10
+    assert bench.protocol.next_timeout() == bench.now + 2.0
+    assert bench.protocol.progress().sums() == (0, 10)
+
+
+def test_a_cut_datagram_is_refused_and_not_counted_as_received() -> None:
+    """It was longer than what was read."""
+    bench = Bench(longest_datagram=100)
+    bench.feed(bytes(101))
+    assert bench.stats().refused == {"truncated_read": 1}
+    assert bench.stats().datagrams_received == 0
+
+
+def test_baseline_datagrams_need_room_and_no_key() -> None:
+    """As every other batch does."""
+    bench = Bench(work_queue_bytes=600)
+    bench.feed(b"[1]", b"[2]")
+    assert bench.stats().refused == {"no_room": 1}
+    keyed = Bench(keys=[KEY])
+    keyed.feed(b"[1]")
+    assert keyed.stats().refused == {"unauthenticated": 1}
+
+
+def test_an_ack_is_nothing_for_a_receiver() -> None:
+    """It was sent back to where it came from."""
+    bench = Bench()
+    bench.feed(encode_ack(CHECKSUM, Ack(receiver_epoch=1), stream_id=1, counter=1, sealed_at=0))
+    assert bench.stats().refused == {"unsupported_type": 1}
+
+
+def test_gelf_is_taken_where_a_setting_says_so() -> None:
+    """An unfinished message is refused when its time is over, with all of its chunks."""
+    bench = Bench(gelf=True)
+    whole = b'{"version":"1.1","host":"h","short_message":"m"}'
+    chunk = b"\x1e\x0f" + bytes(8) + b"\x00\x03" + b"first"
+    bench.feed(zlib.compress(whole), chunk, chunk, b'{"message": "ours"}')
+    assert len(bench.waiting) >= 1
+    bench.wait(10.0)
+    assert sum(bench.stats().refused.values()) >= 1
+    assert bench.stats().reassembly_bytes == 0

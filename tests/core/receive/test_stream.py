@@ -183,3 +183,21 @@ def test_each_mode_completes_the_stream() -> None:
     """It is no stream without one."""
     with pytest.raises(TypeError, match="abstract"):
         Stream()  # type: ignore[abstract, call-arg]  # that is what is tested
+
+
+def test_an_acknowledged_group_that_contradicts_itself_is_final() -> None:
+    """Its datagrams need no handler, and the floor passes them."""
+    bench, source = connected()
+    group = source.fragments(bytes(300), 100, n_rec=4)
+    liar = source.data(4, bytes(50), seq=1, rec=0, frag_index=1, frag_count=3)
+    bench.feed(group[0], liar)
+    assert bench.stream().rejected == {"group_mismatch": 4}
+    assert bench.replies()[-1].floor == 3
+
+
+def test_gaps_beyond_the_budget_are_settled_first() -> None:
+    """Before another one is made."""
+    bench, source = Bench(), Source()
+    bench.budgets.gaps.limit = 10
+    bench.feed(*source.datas(200, 1)[::2])
+    assert (bench.stream().lost, bench.stream().missing) == (35, 64)
