@@ -34,6 +34,16 @@ EVENTS: Mapping[str, str] = {
     "answer_ignored": "A datagram was received and not used.",
     "probe_timeout": "Nothing was heard for a while.",
     "size_changed": "The largest datagram has another size from now on.",
+    # the receiving machine; its stream is 0 where there is none
+    "datagram_received": "A datagram with a right trailer was read: DATA, or a SYNC.",
+    "datagram_refused": "A datagram was refused, by reason.",
+    "batch_received": "A batch is complete and goes to the handlers.",
+    "batch_handled": "The handlers have returned from a batch.",
+    "ack_sent": "An ACK was made.",
+    "challenge_sent": "A sender was asked to prove its address.",
+    "stream_started": "A stream was met, or has come back.",
+    "stream_ended": "A stream has ended.",
+    "records_lost": "Missing records of a one-way stream were declared lost.",
 }
 """The name of each event, and what it says."""
 
@@ -73,11 +83,11 @@ class TraceEvent:
 
 
 class Trace:
-    """Hands the events of one stream to a callable, until that fails.
+    """Hands the events of a machine to a callable, until that fails.
 
     Args:
         take: What gets each event. It is called by the machine's thread and must not call back.
-        stream_id: The stream that the events belong to.
+        stream_id: The stream that events belong to, unless they say another one.
     """
 
     __slots__ = ("_stream_id", "_take")
@@ -86,11 +96,14 @@ class Trace:
         self._take: Callable[[TraceEvent], object] | None = take
         self._stream_id = stream_id
 
-    def __call__(self, time: float, name: str, **values: TraceValue) -> None:
+    def __call__(
+        self, time: float, name: str, *, of_stream: int | None = None, **values: TraceValue
+    ) -> None:
         """Hand over one event. A callable that raises is not called again."""
         if self._take is None:
             return
+        stream_id = self._stream_id if of_stream is None else of_stream
         try:
-            self._take(TraceEvent(time, name, self._stream_id, values))
+            self._take(TraceEvent(time, name, stream_id, values))
         except Exception:  # noqa: BLE001  # whoever watches must not stop what is watched
             self._take = None

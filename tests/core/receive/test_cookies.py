@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from batchudp_handler.core.receive.admission import source_of
-from batchudp_handler.core.receive.cookies import ChallengeLimits
+from batchudp_handler.core.receive.cookies import ChallengeLimiter, ChallengeLimits
 from batchudp_handler.core.receive.events import (
     StreamStarted,
 )
 from batchudp_handler.core.receive.receiver import ReceiverProtocol, ReceiverSettings
 from batchudp_handler.core.wire.auth import HmacKey
-from batchudp_handler.core.wire.constants import NO_COOKIE
+from batchudp_handler.core.wire.constants import NO_COOKIE, SYNC_SIZE
 from batchudp_handler.core.wire.datagram import CHECKSUM
 
 if TYPE_CHECKING:
@@ -138,3 +138,10 @@ def test_nobody_can_be_flooded_in_another_name(keyed: bool) -> None:
 def test_the_secret_for_cookies_is_not_shown() -> None:
     """Not in a traceback's locals, nor anywhere else that uses `repr`."""
     assert "sss" not in repr(Bench().protocol._replies._cookies)
+
+
+def test_a_datagram_smaller_than_its_challenge_causes_none() -> None:
+    """Or a forged address would get more than was sent in its name."""
+    limiter = ChallengeLimiter(ChallengeLimits(), 0.0)
+    assert not limiter.permits(HOME, SYNC_SIZE - 1, 0.0)
+    assert limiter.permits(HOME, SYNC_SIZE, 0.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from batchudp_handler.core.receive.events import (
     BatchReceived,
     SenderDropped,
@@ -9,6 +11,9 @@ from batchudp_handler.core.receive.events import (
     StreamStarted,
 )
 from tests.core.receive.bench import Bench, Source, connected
+
+if TYPE_CHECKING:
+    from batchudp_handler.core.trace import TraceEvent
 
 
 def test_a_closed_stream_ends_when_nothing_waits() -> None:
@@ -174,3 +179,20 @@ def test_the_end_of_a_stream_is_told_once() -> None:
     bench.wait(700.0)
     assert [event.reason for event in bench.of(StreamEnded)] == ["vanished"]
     assert len(bench.streams) == 0
+
+
+def test_the_life_of_a_stream_is_traced() -> None:
+    """Its beginning, its losses, and its end with the reason."""
+    events: list[TraceEvent] = []
+    bench, source = Bench(trace=events.append), Source()
+    first, _, third = source.datas(3)
+    bench.feed(first, third)
+    bench.handle()
+    bench.feed(source.sync(closing=True))
+    bench.wait(3.0)
+    names = ("stream_started", "records_lost", "stream_ended")
+    assert [event.values for event in events if event.name in names] == [
+        {"acknowledged": False},
+        {"records": 10},
+        {"reason": "closed"},
+    ]

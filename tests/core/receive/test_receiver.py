@@ -17,6 +17,7 @@ from batchudp_handler.core.receive.events import (
     DatagramsRefused,
     StreamEnded,
 )
+from batchudp_handler.core.trace import EVENTS, TraceEvent
 from batchudp_handler.core.wire.ack import Ack, encode_ack
 from batchudp_handler.core.wire.constants import NO_COOKIE
 from batchudp_handler.core.wire.datagram import (
@@ -358,3 +359,46 @@ def test_gelf_is_taken_where_a_setting_says_so() -> None:
     bench.wait(10.0)
     assert sum(bench.stats().refused.values()) >= 1
     assert bench.stats().reassembly_bytes == 0
+
+
+def test_a_trace_tells_the_story_of_a_stream() -> None:
+    """In order, with the names that are documented."""
+    events: list[TraceEvent] = []
+    bench, source = Bench(trace=events.append), Source(1, acknowledged=True)
+    bench.connect(source)
+    bench.feed(source.data(), b"garbage")
+    bench.handle()
+    bench.feed(source.sync(closing=True))
+    one_way = Source(2)
+    first, _, third = one_way.datas(3)
+    bench.feed(first, third)
+    bench.wait(3.0)
+    names = [event.name for event in events if event.stream_id == 1]
+    assert names == [
+        *(
+            "datagram_received",
+            "challenge_sent",
+            "datagram_received",
+            "stream_started",
+            "ack_sent",
+        ),
+        *("datagram_received", "batch_received", "ack_sent", "batch_handled", "ack_sent"),
+        *("datagram_received", "stream_ended", "ack_sent"),
+    ]
+    assert [event.values for event in events if event.stream_id == 0] == [{"reason": "malformed"}]
+    assert events[-1].name == "records_lost"
+    assert {event.name for event in events} <= EVENTS.keys()
+
+
+def test_a_trace_that_fails_stops_nothing() -> None:
+    """The machine goes on, and does not call it again."""
+    calls: list[TraceEvent] = []
+
+    def fail(event: TraceEvent) -> None:
+        calls.append(event)
+        raise OSError("disk full")
+
+    bench = Bench(trace=fail)
+    bench.feed(*Source().datas(3))
+    bench.handle()
+    assert (bench.stats().delivered, len(calls)) == (30, 1)

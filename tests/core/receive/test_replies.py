@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from batchudp_handler.core.wire.ack import Ack, encode_ack
 from batchudp_handler.core.wire.datagram import CHECKSUM, Header, parse
 from tests.core.receive.bench import KEY, WALL, Bench, Source, connected
+
+if TYPE_CHECKING:
+    from batchudp_handler.core.trace import TraceEvent
 
 
 def test_the_floor_follows_the_handlers() -> None:
@@ -111,3 +116,13 @@ def test_a_datagram_that_is_too_small_causes_no_challenge() -> None:
     bench.feed(Source(acknowledged=True).data(1, bytes(10)))
     assert bench.stats().refused == {"unproven_address": 1}
     assert bench.replies() == []
+
+
+def test_replies_are_traced() -> None:
+    """The challenge, and what an ack says."""
+    events: list[TraceEvent] = []
+    bench = Bench(trace=events.append)
+    bench.connect(Source(1, acknowledged=True))
+    sent = [event for event in events if event.name in {"ack_sent", "challenge_sent"}]
+    assert [event.name for event in sent] == ["challenge_sent", "ack_sent"]
+    assert sent[1].values == {"floor": 0, "credit": 212_992 // 4}

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from batchudp_handler.core.receive.replies import Replies
     from batchudp_handler.core.receive.state import ReceiverState
     from batchudp_handler.core.receive.stream import Stream
+    from batchudp_handler.core.trace import TraceValue
     from batchudp_handler.core.wire.sync import Sync
 
 __all__ = ["Lifecycle"]
@@ -59,6 +60,7 @@ class Lifecycle:
         self._state.events.append(
             StreamStarted(stream.stream_id, stream.address, stream.key_id, stream.acknowledged)
         )
+        self._trace(stream, "stream_started", acknowledged=stream.acknowledged)
 
     # live
 
@@ -115,6 +117,7 @@ class Lifecycle:
         if records.unreported_lost:
             lost, records.unreported_lost = records.unreported_lost, 0
             self._state.events.append(RecordsLost(stream.stream_id, stream.address, lost))
+            self._trace(stream, "records_lost", records=lost)
 
     def _idle_time(self, stream: Stream) -> float:
         return stream.last_seen + max(self._state.settings.stream_idle, PROTECTED_SECONDS)
@@ -146,6 +149,11 @@ class Lifecycle:
         state.streams.ended[reason] += 1
         stats = stream.stats(state.clock.now)
         state.events.append(StreamEnded(stream.stream_id, stream.address, stats, reason))
+        self._trace(stream, "stream_ended", reason=str(reason))
+
+    def _trace(self, stream: Stream, name: str, **values: TraceValue) -> None:
+        if self._state.trace is not None:
+            self._state.trace(self._state.clock.now, name, of_stream=stream.stream_id, **values)
 
     def _forget(self, stream: Stream, reason: EndReason) -> None:
         stream.release()

@@ -128,6 +128,16 @@ class ReceiverProtocol:
         else:
             stream.on_handled(event.seq, delivered, rejected)
         state.queue.remove(event)
+        if state.trace is not None:
+            count = sum(rejected.values())
+            state.trace(
+                state.clock.now,
+                "batch_handled",
+                of_stream=event.stream_id,
+                seq=event.seq,
+                delivered=delivered,
+                rejected=count,
+            )
         self._lifecycle.end_if_settled(stream)
 
     def on_socket_drained(self, now: float) -> None:
@@ -197,6 +207,8 @@ class ReceiverProtocol:
     def _receive_frame(self, header: Header, data: bytes, address: Address) -> None:
         body, seal = self._gates.open(header, data)
         kind = header.type
+        if self._state.trace is not None:
+            self._trace_received(header, len(data))
         if kind == _DATA:
             self._one_way.receive_data(header, body, len(data), address)
         elif kind == _DATA_ACKNOWLEDGED:
@@ -209,6 +221,17 @@ class ReceiverProtocol:
                 self._one_way.receive_sync(header, sync, address)
         else:
             raise DecodeError(Reason.UNSUPPORTED_TYPE, "ACK")
+
+    def _trace_received(self, header: Header, size: int) -> None:
+        assert self._state.trace is not None
+        self._state.trace(
+            self._state.clock.now,
+            "datagram_received",
+            of_stream=header.stream_id,
+            type=header.type,
+            seq=header.seq,
+            size=size,
+        )
 
     def _settle_baseline(
         self, event: BatchReceived, delivered: int, rejected: Mapping[str, int]
@@ -223,9 +246,12 @@ class ReceiverProtocol:
         self._state.queue.remove(event)
 
     def _refuse(self, reason: Reason, address: Address, datagrams: int = 1) -> None:
-        self._state.counters.refused[reason] += datagrams
+        state = self._state
+        state.counters.refused[reason] += datagrams
+        if state.trace is not None:
+            state.trace(state.clock.now, "datagram_refused", reason=str(reason))
         self._refusals.add(reason, source_of(address), datagrams)
-        if self._refusals.next_due <= self._state.clock.now:
+        if self._refusals.next_due <= state.clock.now:
             self._report_refusals()
 
     def _report_refusals(self) -> None:

@@ -93,6 +93,8 @@ class Replies:
         if not self._limiter.permits(address, size, now):
             raise DecodeError(Reason.UNPROVEN_ADDRESS)
         self._state.counters.challenges += 1
+        if self._state.trace is not None:
+            self._state.trace(now, "challenge_sent", of_stream=stream_id)
         cookie = self._cookies.make(address, stream_id, now)
         self._send(Ack(receiver_epoch=self._state.epoch, cookie=cookie), stream_id, address, seal)
 
@@ -164,6 +166,14 @@ class Replies:
             bitmap=stream.window.bitmap,
             closing=is_closing,
         )
+        if self._state.trace is not None:
+            self._state.trace(
+                self._state.clock.now,
+                "ack_sent",
+                of_stream=stream.stream_id,
+                floor=ack.floor,
+                credit=ack.credit,
+            )
         return self._sealed(ack, stream.stream_id, self._ring.seal(stream.key_id))
 
     def _sealed(self, ack: Ack, stream_id: int, seal: Seal) -> bytes:

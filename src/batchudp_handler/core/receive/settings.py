@@ -11,8 +11,9 @@ from batchudp_handler.core.receive.reassembly import ReassemblyLimits
 from batchudp_handler.core.wire.constants import MAX_DATAGRAM_SIZE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from batchudp_handler.core.trace import TraceEvent
     from batchudp_handler.core.wire.auth import Key
 
 __all__ = ["ReceiverSettings"]
@@ -44,6 +45,8 @@ class ReceiverSettings:
     stream_idle: float = 600.0
     """Seconds of silence after which a stream is forgotten, at least 60."""
     reassembly: ReassemblyLimits = field(default_factory=ReassemblyLimits)
+    trace: Callable[[TraceEvent], object] | None = None
+    """What gets each event of the machine; see `core.trace`."""
 
     def __post_init__(self) -> None:
         """Refuse what can not work."""

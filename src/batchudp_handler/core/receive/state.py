@@ -11,6 +11,7 @@ from batchudp_handler.core.receive.reassembly import Budget, SharedBudgets
 from batchudp_handler.core.receive.shared_address import SharedAddress
 from batchudp_handler.core.receive.streams import StreamTable
 from batchudp_handler.core.receive.work_queue import WorkQueue
+from batchudp_handler.core.trace import Trace
 
 if TYPE_CHECKING:
     from batchudp_handler.core.receive.settings import ReceiverSettings
@@ -39,6 +40,7 @@ class ReceiverState:
         self.queue = WorkQueue(settings.work_queue_bytes)
         self.sharing = SharedAddress()
         self.streams = StreamTable(settings.max_streams, settings.remembered_streams, secret, now)
+        self.trace = None if settings.trace is None else Trace(settings.trace, stream_id=0)
         limits = settings.reassembly
         self.budgets = SharedBudgets(limits, Budget(limits.total_bytes), Budget(GAP_LIMIT))
 
@@ -58,6 +60,14 @@ class ReceiverState:
         )
         self.queue.add(event)
         self.events.append(event)
+        if self.trace is not None:
+            self.trace(
+                self.clock.now,
+                "batch_received",
+                of_stream=stream.stream_id,
+                seq=batch.seq,
+                records=header.n_rec,
+            )
 
     def hand_out_baseline(self, baseline: Baseline, address: Address) -> None:
         """Hand a batch that belongs to no stream to the handlers."""
