@@ -82,7 +82,7 @@ def examine(mutant: Mutant | None) -> Verdict:
 
 def copy_tree(target: Path) -> None:
     ignored = shutil.ignore_patterns("__pycache__", "*.pyc")
-    for name in ("src", "tests", "fuzz"):
+    for name in ("src", "tests", "fuzz", "docs"):
         shutil.copytree(ROOT / name, target / name, ignore=ignored)
     shutil.copy(ROOT / "pyproject.toml", target)
 
