@@ -72,7 +72,7 @@ SHARED = (
 
 @dataclass(frozen=True, slots=True)
 class ReceiveFailed:
-    """The socket reported an error, or the loop met a mistake of ours."""
+    """An error of the socket, or a mistake of ours in the loop."""
 
     name: str
     """Of the errno or the exception."""
@@ -90,7 +90,7 @@ class _Pending:
 
 @dataclass(slots=True)
 class _Summaries:
-    """How many streams were summed up in this period, and how many were not."""
+    """The number of streams that were summed up in this period, and of the others."""
 
     told: int = 0
     omitted: int = 0
@@ -99,7 +99,7 @@ class _Summaries:
 
 @dataclass(slots=True)
 class Diagnostics:
-    """Collects what is to be told, and tells it at a bounded rate."""
+    """The messages that wait to be told, and when each may be."""
 
     clock: Callable[[], float]
     guard: Guard = field(default_factory=Guard)
@@ -220,7 +220,7 @@ class Diagnostics:
 
 
 def _refusal_text(verb: str, what: str, report: Report) -> str:
-    """What was refused, where it came from, why, and what to do about it."""
+    """Say what was refused, where it came from, why, and what to do about it."""
     named = [(_source_text(source), count) for source, count in report.sources]
     if report.others:
         named.append(("others", report.others))
@@ -232,13 +232,13 @@ def _refusal_text(verb: str, what: str, report: Report) -> str:
 
 
 def _source_text(source: str) -> str:
-    """A host as it is, a unix socket by its name."""
+    """Return a host as it is, a unix socket by its name."""
     is_host = source and source[0] not in "/\0"
     return source if is_host else address_text(source)
 
 
 def _level(stats: StreamStats, reason: str) -> int:
-    """A warning if something is missing; a sender of whom nothing is needs no attention."""
+    """Return the level of a summary: a warning if something is missing."""
     if stats.lost or stats.missing or stats.sender_dropped or stats.rejected:
         return logging.WARNING
     if stats.tail_unknown:  # at our own end that is no news: most senders live on
@@ -247,7 +247,7 @@ def _level(stats: StreamStats, reason: str) -> int:
 
 
 def _summary(stats: StreamStats, reason: str) -> str:
-    """One line for a stream that ended: the counters of identity R, and what else is not zero."""
+    """Return one line for a stream that ended: identity R, and what else is not zero."""
     lost = stats.lost + stats.missing
     numbers = {
         "delivered": stats.delivered,

@@ -35,7 +35,7 @@ _NO_SOCKET = 0xFFFFFFFF
 
 
 def bind_group(host: str, port: int, count: int) -> list[socket.socket]:
-    """So many UDP sockets on one address, in the order in which the kernel numbers them.
+    """Bind `count` UDP sockets to one address, in the order in which the kernel numbers them.
 
     The first one binds without SO_REUSEPORT: where another program has the address, even another
     group of the same user, that is an error, and no sharing of its datagrams.
@@ -82,7 +82,10 @@ def steer_by_stream(group: Sequence[socket.socket]) -> None:
 
 
 def steering_program(count: int) -> list[tuple[int, int, int, int]]:
-    """Code, jump if true, jump if false, operand: the halves of the stream id, XOR, modulo."""
+    """Return the program: both halves of the stream id, XOR, modulo the number of sockets.
+
+    Each instruction is a code, a jump if true, a jump if false, and an operand.
+    """
     return [
         (_LOAD_HALF, 0, 0, 0),
         (_JUMP_EQUAL, 0, 8, 0xCBF2),  # the magic number

@@ -85,7 +85,7 @@ class Loop(StrEnum):
 
 @dataclass(slots=True)
 class Trouble:
-    """What was raised at one place and has not been told yet."""
+    """The errors that were raised at one place and have not been told yet."""
 
     seam: Seam | Loop
     place: str
@@ -96,7 +96,7 @@ class Trouble:
 
 @dataclass(slots=True)
 class Guard:
-    """Calls what may raise, and counts what it raises; any thread may use it."""
+    """A counter of what foreign code raises, by place; any thread may use it."""
 
     _errors: dict[Seam, int] = field(default_factory=dict)
     _internal: dict[Loop, int] = field(default_factory=dict)
@@ -108,7 +108,7 @@ class Guard:
     def run(
         self, seam: Seam, function: Callable[..., Any], *args: object, default: Any = None
     ) -> Any:
-        """What the function returns, or `default` when it raises."""
+        """Return what the function returns, or `default` when it raises."""
         try:
             return function(*args)
         except BaseException as error:  # noqa: BLE001  # whatever code of others raises
@@ -160,7 +160,7 @@ class Guard:
             to_stderr(f"{words % args} ({raised})")
 
     def take_untold(self) -> list[Trouble]:
-        """What has come together since the last time, by place."""
+        """Take the errors since the last time, by place."""
         with self._lock:
             taken, self._untold = self._untold, {}
         return list(taken.values())
@@ -171,17 +171,17 @@ class Guard:
         return self._errors.get(Seam.HANDLER, 0)
 
     def callback_errors(self) -> dict[str, int]:
-        """By seam: how often it raised."""
+        """Return how often each seam raised."""
         with self._lock:
             return {str(seam): count for seam, count in self._errors.items()}
 
     def internal_errors(self) -> dict[str, int]:
-        """By loop: errors that reached its root."""
+        """Return how many errors reached the root of each loop."""
         with self._lock:
             return {str(loop): count for loop, count in self._internal.items()}
 
     def clients_refused(self) -> dict[str, int]:
-        """By cause: clients that were let go without what they came for."""
+        """Return how many clients were disconnected without an answer, by cause."""
         with self._lock:
             return dict(self._refused)
 
@@ -202,7 +202,7 @@ def run_loop(
     turn: Callable[[], object],
     is_over: Callable[[], bool],
 ) -> None:
-    """The root of a thread: take turns until it is over; an error costs a pause, no more."""
+    """Take turns until it is over, at the root of a thread; an error costs a pause, no more."""
     pause = FIRST_PAUSE
     while not is_over():
         try:
@@ -215,14 +215,14 @@ def run_loop(
 
 
 def to_stderr(text: str) -> None:
-    """The last resort for a message: one line, if there is a standard error that takes it."""
+    """Write a message as a last resort: one line, if there is a standard error that takes it."""
     if logging.raiseExceptions and sys.stderr is not None:
         with suppress(Exception):  # closed, full, or replaced by something that is no file
             sys.stderr.write(f"batchudp-receiver: {text}\n")
 
 
 def error_text(error: BaseException | None) -> str:
-    """The type and the text of an error on one line, whatever its `__str__` does."""
+    """Return the type and the text of an error on one line, whatever its `__str__` does."""
     if error is None:
         return "an unknown error"
     name = type.__getattribute__(type(error), "__name__")
@@ -236,7 +236,7 @@ def error_text(error: BaseException | None) -> str:
 
 
 def handler_text(handler: logging.Handler) -> str:
-    """A handler's class, its name in the configuration and its file, as far as it has them."""
+    """Return a handler's class, configured name and file, as far as it has them."""
     text = type.__getattribute__(type(handler), "__name__")
     try:
         if handler.name:
@@ -248,7 +248,7 @@ def handler_text(handler: logging.Handler) -> str:
 
 
 def _handler_in(error: BaseException | None) -> str:
-    """The innermost handler that was running when the error was raised."""
+    """Return the innermost handler that was running when the error was raised."""
     found: Any = None
     for _, owner in _frames(None if error is None else error.__traceback__):
         if issubclass(type(owner), logging.Handler):
@@ -257,7 +257,7 @@ def _handler_in(error: BaseException | None) -> str:
 
 
 def _line_of(error: BaseException) -> str:
-    """File and line where the error was raised."""
+    """Return file and line where the error was raised."""
     place = ""
     for traceback, _ in _frames(error.__traceback__):
         file = traceback.tb_frame.f_code.co_filename.replace("\\", "/").rpartition("/")[2]

@@ -33,7 +33,7 @@ DEEPEST = 8
 
 
 class HandlerErrors:
-    """Counts the errors of handlers that were asked for.
+    """The counting of what chosen handlers catch themselves.
 
     Args:
         guard: Where they are counted.
@@ -74,7 +74,7 @@ class HandlerErrors:
 
 
 class _Counter:
-    """Stands in the place of one handler's `handleError`."""
+    """The stand-in for one handler's `handleError`."""
 
     def __init__(
         self,
@@ -120,14 +120,14 @@ class _Counter:
 
 
 def configured_handlers() -> list[logging.Handler]:
-    """The handlers of all loggers of this process, the root logger's first."""
+    """Return the handlers of all loggers of this process, the root logger's first."""
     root = logging.getLogger()
     loggers = [root, *list(root.manager.loggerDict.values())]
     return [each for logger in loggers for each in getattr(logger, "handlers", ())]
 
 
 def with_those_behind(handlers: Iterable[logging.Handler]) -> Iterator[logging.Handler]:
-    """Each of the handlers once, and those that they hand their records on to.
+    """Yield each of the handlers once, and those that they hand their records on to.
 
     Found where handlers keep them: as an attribute (`MemoryHandler.target`), in a list, or with a
     `QueueListener`.
@@ -156,7 +156,7 @@ def _is_listener(value: object) -> bool:
 
 
 def _seam_of(record: logging.LogRecord) -> Seam | None:
-    """Whose record it is: one that arrived, one of the receiver's own, or the program's."""
+    """Return whose record it is: one that arrived, the receiver's own, or the program's (None)."""
     attributes = getattr(record, "__dict__", {})
     if arrival_of(record) is not None:
         return Seam.HANDLER
@@ -164,7 +164,7 @@ def _seam_of(record: logging.LogRecord) -> Seam | None:
 
 
 def _only_prints(handler: logging.Handler) -> bool:
-    """Whether the class's own way with errors is to print them, which may be left out."""
+    """Return whether the class itself only prints errors, which may be left out."""
     method = getattr(type(handler), "handleError", None)
     module = getattr(method, "__module__", "")
     closes = getattr(handler, "closeOnError", False) and getattr(handler, "sock", None)
@@ -172,7 +172,7 @@ def _only_prints(handler: logging.Handler) -> bool:
 
 
 def message_text(record: logging.LogRecord) -> str:
-    """The message of a record of our own, whatever a filter made of it."""
+    """Return the message of a record of our own, whatever a filter made of it."""
     try:
         return record.getMessage()
     except Exception:  # noqa: BLE001  # a filter of the program changed it

@@ -15,7 +15,7 @@ __all__ = ["Latch"]
 
 
 class Latch:
-    """Not set when it is made."""
+    """A flag that is not set when it is made."""
 
     def __init__(self) -> None:
         self.is_set = False

@@ -89,7 +89,7 @@ class ReceiveSocket:
         return bound
 
     def _receiver(self) -> Callable[[int], tuple[bytes, object]]:
-        """`recvfrom`, or where only that tells about drops, `recvmsg` with the drop counter."""
+        """Return `recvfrom`, or `recvmsg` with its counter where only that tells about drops."""
         if SO_RXQ_OVFL is None or kernel_drops(self._socket) is not None:
             return self._socket.recvfrom
         try:
@@ -118,14 +118,14 @@ class ReceiveSocket:
         return is_loopback(self.address)
 
     def kernel_drops(self) -> int | None:
-        """Datagrams that found the kernel's queue full; None where that cannot be read."""
+        """Return how many datagrams found the kernel's queue full; None: it cannot be read."""
         if self._is_closed:
             return self._overflow_count
         drops = kernel_drops(self._socket)
         return self._overflow_count if drops is None else drops
 
     def wait(self, timeout: float | None) -> None:
-        """Until there is something to read, somebody calls `wake`, or the time is up."""
+        """Wait until there is something to read, somebody calls `wake`, or the time is up."""
         if self._woken.fileno() in self._wait(timeout):
             with contextlib.suppress(BlockingIOError):
                 self._woken.recv(4096)
@@ -136,7 +136,7 @@ class ReceiveSocket:
             self._waker.send(b"\0")
 
     def receive(self, limit: int) -> list[tuple[bytes, Address]]:
-        """What waits in the kernel, up to so many datagrams, oldest first.
+        """Read what waits in the kernel, up to `limit` datagrams, oldest first.
 
         Raises:
             OSError: The kernel reported an error and no datagram was read before it.
@@ -180,7 +180,7 @@ class ReceiveSocket:
 
 
 def inherited_socket(environ: MutableMapping[str, str], pid: int) -> socket.socket | None:
-    """The datagram socket that systemd passed to this process, if it did.
+    """Return the datagram socket that systemd passed to this process, if it did.
 
     The variables are removed, so that no child takes them for its own.
 
@@ -203,7 +203,7 @@ def inherited_socket(environ: MutableMapping[str, str], pid: int) -> socket.sock
 
 
 def address_text(address: Address) -> str:
-    """An address as people write it."""
+    """Return an address as people write it."""
     if isinstance(address, str):
         return address if address.startswith("unix:") else f"unix:{_unix_name(address)}"
     host, port = address[:2]
@@ -211,13 +211,13 @@ def address_text(address: Address) -> str:
 
 
 def _unix_name(name: str) -> str:
-    """A path, or an abstract name as `ss` shows it; a sender chose it, so nothing odd is shown."""
+    """Return a path, or an abstract name as `ss` shows it, without anything unprintable."""
     shown = f"@{name[1:]}" if name.startswith("\0") else name or "(no name)"
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in shown)
 
 
 def is_loopback(address: Address) -> bool:
-    """Whether an address belongs to this machine alone."""
+    """Return whether an address belongs to this machine alone."""
     if isinstance(address, str):
         return True
     host = str(address[0])

@@ -31,7 +31,7 @@ _NEVER = float("inf")
 def nearest_logger(
     name: str, manager: logging.Manager, components: int = LOGGER_COMPONENTS
 ) -> logging.Logger:
-    """The existing logger of that name, or of its nearest ancestor; of too many parts the root."""
+    """Return the existing logger of that name, or of its nearest ancestor; at last the root."""
     if name.count(".") >= components:
         return manager.root
     if name == DIAGNOSTICS or name.startswith(DIAGNOSTICS + "."):
@@ -47,7 +47,7 @@ def nearest_logger(
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of the records of one batch."""
+    """The outcome of one batch: what became of its records."""
 
     filtered: int = 0
     """No local logger or handler wanted them at their level."""
@@ -115,7 +115,7 @@ class Reemitter:
         return outcome
 
     def _route(self, name: str) -> _Route:
-        """Where records of this name go, decided once per batch.
+        """Decide where records of this name go, once per batch.
 
         `Logger.isEnabledFor` remembers every level number that it was asked about, which a
         sender with a million of them could use; its answer comes from these three values.
@@ -132,7 +132,7 @@ class Reemitter:
 
 
 def _passes(route: _Route, record: logging.LogRecord, outcome: Outcome) -> bool:
-    """Whether a logger takes the record; what keeps it from the handlers is counted."""
+    """Return whether a logger takes the record; count what keeps it from the handlers."""
     if not _wants(route, record.levelno):
         outcome.filtered += 1
         return False
@@ -152,7 +152,7 @@ def _wants(route: _Route, levelno: int) -> bool:
 
 
 def _reach(logger: logging.Logger) -> float | None:
-    """The lowest level of the handlers that `Logger.callHandlers` would find; None: it finds none.
+    """Return the lowest level of the handlers of `Logger.callHandlers`; None: there is none.
 
     Of a logger class with other ways to its handlers nothing is known: all levels reach them.
     """

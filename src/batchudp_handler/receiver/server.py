@@ -198,7 +198,7 @@ class BatchUDPReceiver:
         after_batch: Callable[[], None] | None = None,
         new_worker: WorkerFactory | None = None,
     ) -> Self:
-        """The same from a config, such as `ReceiverConfig.from_env(os.environ)` gives."""
+        """Make a receiver from a config, such as `ReceiverConfig.from_env(os.environ)` gives."""
         values: dict[str, Any] = values_of(config)
         return cls(
             **values,
@@ -237,7 +237,7 @@ class BatchUDPReceiver:
         )
 
     def _guarded_clock(self, clock: Callable[[], float]) -> Callable[[], float]:
-        """The clock of the program, which shows its latest time when it raises."""
+        """Return the clock of the program, which shows its latest time when it raises."""
         latest = time.monotonic()
 
         def now() -> float:
@@ -283,7 +283,7 @@ class BatchUDPReceiver:
         return self._address
 
     def stats(self) -> ReceiverStats:
-        """The counters at this moment; any thread may ask.
+        """Return the counters at this moment; any thread may ask.
 
         The reader is held up for a few streams at a time only, however many there are.
         """
@@ -307,7 +307,7 @@ class BatchUDPReceiver:
         )
 
     def progress(self) -> tuple[int, int]:
-        """Records delivered, and records lost or missing: cheap enough to be asked often."""
+        """Return the records delivered, and lost or missing; cheap enough to be asked often."""
         with self._lock:
             progress = self._protocol.progress()
         return progress.sums()
@@ -356,7 +356,7 @@ class BatchUDPReceiver:
             self.guard.say(logging.getLogger(DIAGNOSTICS), logging.WARNING, words, name)
 
     def call_between_batches(self, function: Callable[[], None]) -> None:
-        """Have it called on the thread that runs the handlers, while none of them runs.
+        """Call a function on the thread that runs the handlers, while none of them runs.
 
         For changing the logging configuration without any record seeing half of it. May be
         called from any thread and from a signal handler.
@@ -364,7 +364,7 @@ class BatchUDPReceiver:
         self._worker.put([function])
 
     def call_on_reader(self, function: Callable[[], None]) -> None:
-        """Have it called on the thread that reads the socket: a sign that it still does.
+        """Call a function on the thread that reads the socket: a sign that it still does.
 
         It must not wait for anything. May be called from any thread.
         """
@@ -405,7 +405,7 @@ class BatchUDPReceiver:
         self.close()
 
     def _would_wait_for_itself(self) -> bool:
-        """Whether the receiver cannot end before the thread that asks goes on.
+        """Return whether the receiver cannot end before the thread that asks goes on.
 
         It is one of the receiver's own, or a signal handler on a thread that was just asking for
         the counters, or the interpreter ends and no other thread runs.
@@ -483,7 +483,7 @@ class BatchUDPReceiver:
             self._socket.send(data, address)
 
     def _read_the_rest(self) -> float:
-        """What had reached the kernel before the end counts as received; the seconds it took."""
+        """Read what had reached the kernel before the end; return the seconds that it took."""
         began = self._clock()
         until = began + min(LAST_READ_SECONDS, self._config.shutdown_timeout)
         while True:

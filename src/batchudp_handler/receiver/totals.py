@@ -21,7 +21,7 @@ _LATEST = frozenset({"key_last_used", "output_blocked", "uptime"})
 
 
 def total(parts: Sequence[ReceiverStats]) -> ReceiverStats:
-    """The sum of all of them; of none, zeros."""
+    """Return the sum of all of them; of none, zeros."""
     names = [item.name for item in fields(ReceiverStats)]
     summed = {name: _total(name, [getattr(part, name) for part in parts]) for name in names}
     return ReceiverStats(**summed) if parts else ReceiverStats()

@@ -41,7 +41,7 @@ TELL_SECONDS = 1.0
 
 
 class Worker(Protocol):
-    """The one that a receiver gives its batches to, and that answers for each one, once.
+    """The part that a receiver gives its batches to, and that answers for each one, once.
 
     `docs/reference/workers.md` has the whole contract: the order of calls, the threads, and what
     may be called from where.
@@ -74,7 +74,7 @@ class Worker(Protocol):
 
 
 class WorkerFactory(Protocol):
-    """Makes the worker of one receiver."""
+    """A callable that makes the worker of one receiver."""
 
     def __call__(
         self,

@@ -1,4 +1,4 @@
-"""What a receiver does with the datagrams of acknowledged streams.
+"""The reception of acknowledged datagrams: handshake, DATA, SYNC.
 
 A stream begins, and follows its sender to another address, only by a SYNC with a cookie that was
 sent to that address. Everything else from an address that is not proven is answered by a

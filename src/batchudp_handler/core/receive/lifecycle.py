@@ -1,4 +1,4 @@
-"""How streams begin, vanish, come back, end and are forgotten."""
+"""The lives of streams: they begin, vanish, come back, end and are forgotten."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a receiver does with the datagrams of one-way streams."""
+"""The reception of one-way datagrams: DATA and SYNC."""
 
 from __future__ import annotations
 

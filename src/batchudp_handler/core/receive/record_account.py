@@ -1,4 +1,4 @@
-"""What has become of the records of one stream.
+"""The account of the records of one stream: each has one fate.
 
 Identity R holds after every call. Records enter `pending` when a datagram claims them, and leave
 it for exactly one of `delivered`, `rejected`, `lost` and `abandoned`; those that nothing has

@@ -1,4 +1,4 @@
-"""What a receiver sends back: acks to streams that it knows, challenges to those that it does not.
+"""The replies of a receiver: acks to streams that it knows, challenges to those that it does not.
 
 Only acknowledged streams are ever answered, and only where the address is proven, apart from
 challenges, which are smaller than what causes them.

@@ -1,4 +1,4 @@
-"""What the sender of a stream has said about itself in its SYNCs."""
+"""The report of a sender about itself, as its SYNCs give it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a receiver accepts and how much it keeps."""
+"""The settings of a receiving machine: what it accepts and how much it keeps."""
 
 from __future__ import annotations
 

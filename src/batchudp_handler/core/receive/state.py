@@ -1,4 +1,4 @@
-"""What the parts of one receiving machine share."""
+"""The state that the parts of one receiving machine share."""
 
 from __future__ import annotations
 
