@@ -1,6 +1,6 @@
 """A collector for tests: a real HTTP server that answers as it is told, and keeps what it took.
 
-    python -m tests.engines.collector PORT FILE
+    python tests/engines/collector.py PORT FILE
 
 As a process it appends the text of each record to a file before it answers, and may be killed.
 """

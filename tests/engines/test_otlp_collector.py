@@ -129,7 +129,7 @@ def rotel(tmp_path: Path) -> Iterator[Process]:
 def storing(tmp_path: Path) -> Iterator[Process]:
     """A collector that stores every record before it answers; it is not running yet."""
     port = free_port()
-    command = [sys.executable, "-m", "tests.engines.collector", str(port)]
+    command = [sys.executable, str(Path(__file__).with_name("collector.py")), str(port)]
     made = Process(port, [*command, str(tmp_path / "stored")], tmp_path / "stored")
     yield made
     made.end(signal.SIGKILL)
@@ -228,7 +228,11 @@ def run_through_deaths(
         assert isinstance(worker, OtlpForwarder)
         host, port = receiver.address[:2]
         handler = BatchUDPHandler(
-            *(str(host), int(port)), delivery="acknowledged", overflow="block", capacity=2_000
+            *(str(host), int(port)),
+            delivery="acknowledged",
+            overflow="block",
+            overflow_timeout=60.0,
+            capacity=2_000,
         )
         logging_thread = threading.Thread(target=log_all, args=(handler, RECORDS))
         logging_thread.start()
