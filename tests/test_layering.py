@@ -276,6 +276,26 @@ def test_the_rooms_of_the_core_import_those_below_them(module: Module) -> None:
     assert used <= MAY_IMPORT_IN_CORE[room] | {room}
 
 
+def fields_of_the_buffer(module: Module) -> list[str]:
+    """Return the assignments to an attribute of something that is called a buffer."""
+    stores = [n for n in ast.walk(module.tree) if isinstance(n, ast.Attribute)]
+    owners = [ast.unparse(n.value) for n in stores if isinstance(n.ctx, ast.Store)]
+    return [owner for owner in owners if owner.rpartition(".")[2].strip("_") == "buffer"]
+
+
+@pytest.mark.parametrize("module", modules().values(), ids=by_name)
+def test_nobody_writes_the_fields_of_the_buffer(module: Module) -> None:
+    """Callers and the owner share them, so the order of stores is the buffer's own business."""
+    assert fields_of_the_buffer(module) == []
+
+
+def test_a_written_field_of_the_buffer_would_be_noticed() -> None:
+    """Whatever the way to it."""
+    tree = ast.parse("self.buffer.wake_at = 1\nurgent, buffer.urgent = buffer.urgent, False")
+
+    assert sorted(fields_of_the_buffer(Module("flusher.loop", tree))) == ["buffer", "self.buffer"]
+
+
 @pytest.mark.parametrize("module", modules().values(), ids=by_name)
 def test_sockets_and_threads_have_few_owners(module: Module) -> None:
     """Sockets are opened by the transport, threads are started by those who own a loop."""

@@ -11,7 +11,7 @@ import pytest
 
 from batchudp_handler.core.records.snapshot import PLAIN_LENGTH
 from batchudp_handler.core.records.weight import Long
-from batchudp_handler.flusher.buffer import FLAT_SIZE, NEVER, Buffer
+from batchudp_handler.flusher.buffer import FLAT_SIZE, Buffer
 from batchudp_handler.flusher.tally import Tally
 
 if TYPE_CHECKING:
@@ -132,20 +132,20 @@ def test_a_protected_record_is_not_pushed_out_by_another() -> None:
 
 
 def test_the_reader_is_woken_once_at_the_threshold() -> None:
-    """The append that reaches `wake_at` says so, later ones do not until it is set again."""
+    """The append that reaches the number says so, later ones do not until it is armed again."""
     buffer = make(100)
-    buffer.wake_at = 3
+    buffer.arm(3)
     assert fill(buffer, 1, 2, 3, 4, 5) == [False, False, True, False, False]
-    buffer.wake_at = NEVER
+    buffer.disarm()
     assert not any(fill(buffer, *range(50)))
 
 
 def test_an_urgent_record_wakes_a_sleeping_reader() -> None:
     """At the flush level the reader is woken, if it sleeps, and finds the mark if it does not."""
     buffer = make(100, flush_level=ERROR)
-    buffer.wake_at = 10
+    buffer.arm(10)
     assert fill(buffer, 1, levelno=ERROR) == [True]
-    assert buffer.urgent
+    assert buffer.take_urgency()
     assert fill(buffer, 2, levelno=ERROR) == [False]
 
 
@@ -283,7 +283,7 @@ def test_a_drain_takes_a_few_long_texts_at_a_time() -> None:
 def test_long_texts_wake_the_owner_before_there_are_many() -> None:
     """A quarter of the bytes is a reason to flush, as a full batch is."""
     buffer = make(1_000, capacity_bytes=100_000)
-    buffer.wake_at = 500
+    buffer.arm(500)
     assert fill_heavy(buffer, *range(3)) == [False, False, True]
     assert buffer.is_crowded
     take(buffer)

@@ -111,14 +111,14 @@ class Buffer(Generic[Books]):
         "_sweeps_ended",
         "_tallies",
         "_unreserved",
+        "_urgent",
         "_version",
         "_wait_for_room",
+        "_wake_at",
         "drained",
         "drained_bytes",
         "flush_level",
         "muted_thread",
-        "urgent",
-        "wake_at",
     )
 
     def __init__(
@@ -146,10 +146,8 @@ class Buffer(Generic[Books]):
         """Records that the owner took; only the owner writes it."""
         self.drained_bytes = 0
         """Of long texts, in what it took last."""
-        self.wake_at = 1
-        """So many waiting records wake the owner, who sets it before it sleeps."""
-        self.urgent = False
-        """A record at or above the flush level came in; the owner clears it."""
+        self._wake_at = 1  # so many waiting records wake the owner
+        self._urgent = False  # a record at or above the flush level came in
         self.muted_thread = 0
         """The thread that sends, while it does: what is logged there is about the sending."""
         self.configure(
@@ -198,12 +196,12 @@ class Buffer(Generic[Books]):
             return False
         items.append(snapshot)
         if levelno >= self.flush_level:
-            self.urgent = True
-        elif len(items) < self.wake_at:
+            self._urgent = True
+        elif len(items) < self._wake_at:
             return False
         # the first to get here wakes the owner for all: disarm before telling it
-        was_asleep = self.wake_at != NEVER
-        self.wake_at = NEVER
+        was_asleep = self._wake_at != NEVER
+        self._wake_at = NEVER
         return was_asleep
 
     def _append_heavy(self, heavy: Heavy, levelno: int) -> bool:
@@ -213,11 +211,11 @@ class Buffer(Generic[Books]):
         self._unreserved = 0  # whoever comes next looks closely, until the owner sets the limit
         self._items.append(heavy)
         if levelno >= self.flush_level:
-            self.urgent = True
-        elif len(self._items) < self.wake_at and not self.is_crowded:
+            self._urgent = True
+        elif len(self._items) < self._wake_at and not self.is_crowded:
             return False
-        was_asleep = self.wake_at != NEVER
-        self.wake_at = NEVER
+        was_asleep = self._wake_at != NEVER
+        self._wake_at = NEVER
         return was_asleep
 
     def drop(self, cause: str) -> None:
@@ -262,6 +260,28 @@ class Buffer(Generic[Books]):
         self._books = books
         self._version += 1
         self._hold(held, held_bytes)  # last: those for whom this makes room came later
+
+    def arm(self, waiting: int) -> None:
+        """Have `append` wake the owner when so many records wait: before each sleep."""
+        self._wake_at = waiting
+
+    def disarm(self) -> None:
+        """Have `append` wake nobody: the owner is awake."""
+        self._wake_at = NEVER
+
+    @property
+    def is_due(self) -> bool:
+        """Whether `append` would have woken the owner, had it slept already."""
+        return self._urgent or len(self._items) >= self._wake_at
+
+    def take_urgency(self) -> bool:
+        """Return whether a record at or above the flush level came since the last call."""
+        urgent, self._urgent = self._urgent, False
+        return urgent
+
+    def mute(self, thread: int) -> None:
+        """Note which thread sends now, by its identity (0: none): it logs about the sending."""
+        self.muted_thread = thread
 
     @property
     def is_crowded(self) -> bool:

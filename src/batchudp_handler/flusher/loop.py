@@ -88,11 +88,11 @@ class Loop:
             self._on_step()
 
     def _open(self, now: float) -> None:
-        self.buffer.muted_thread = threading.get_ident()
+        self.buffer.mute(threading.get_ident())
         try:
             self.session.is_open = self.transport.open(now)
         finally:
-            self.buffer.muted_thread = 0
+            self.buffer.mute(0)
 
     def _receive(self, now: float) -> None:
         if self.session.expects_answers:
@@ -117,7 +117,7 @@ class Loop:
     def _begin_due_flush(self, now: float) -> None:
         buffer = self.buffer
         if self.session.awaits_records:
-            is_urgent, buffer.urgent = buffer.urgent, False
+            is_urgent = buffer.take_urgency()
             waiting = NEVER if buffer.is_crowded else len(buffer)
             self.session.begin_due_flush(waiting, now, is_urgent=is_urgent)
 
@@ -135,11 +135,11 @@ class Loop:
     def _send(self, now: float) -> None:
         while (datagram := self.session.datagram_to_send(now)) is not None:
             self.work += 1
-            self.buffer.muted_thread = threading.get_ident()
+            self.buffer.mute(threading.get_ident())
             try:
                 self._transmit(datagram, now)
             finally:
-                self.buffer.muted_thread = 0
+                self.buffer.mute(0)
 
     def _transmit(self, datagram: bytes, now: float) -> None:
         session, transport = self.session, self.transport
@@ -177,9 +177,9 @@ class Loop:
         """Wait until there is something to do, until woken, or until the time `limit`."""
         session, buffer = self.session, self.buffer
         awaits_records = session.awaits_records
-        buffer.wake_at = session.taking.wake_at(now) if awaits_records else self._crowd_at
+        buffer.arm(session.taking.wake_at(now) if awaits_records else self._crowd_at)
         # armed: who appends from here on wakes us, who appended before is seen by this
-        if not awaits_records or not (buffer.urgent or len(buffer) >= buffer.wake_at):
+        if not awaits_records or not buffer.is_due:
             times = (limit, session.next_timeout(now), self._next_retry)
             ends = [time for time in times if time is not None]
             self.transport.wait(
@@ -187,7 +187,7 @@ class Loop:
                 readable=session.expects_answers,
                 writable=session.is_blocked,
             )
-        buffer.wake_at = NEVER
+        buffer.disarm()
 
     @property
     def _crowd_at(self) -> int:

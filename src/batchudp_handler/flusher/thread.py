@@ -153,7 +153,7 @@ class Flusher:
         finally:
             self._starting.release()
             if not self._is_running:
-                self.buffer.wake_at = 1  # who interrupted this was turned away above
+                self.buffer.arm(1)  # who interrupted this was turned away above
 
     def _notice_first_record(self) -> None:
         on_start, self._on_start = self._on_start, None
@@ -327,7 +327,7 @@ class Flusher:
             finally:
                 self._thread_ident = 0
                 self._is_running = False
-                self.buffer.wake_at = 1
+                self.buffer.arm(1)
         self._finish_close()
         # `threading` forgets a thread by its identity, which gevent's patch may have changed
         # since the start: this makes it known under the present one
@@ -445,7 +445,7 @@ class Flusher:
     def _send_now(self) -> None:
         """Send what waits on this thread, without waiting for anything."""
         for _ in range(2):  # twice, for what came in while this thread was the owner
-            self.buffer.wake_at = 1
+            self.buffer.arm(1)
             if len(self.buffer):
                 self._drive(self._clock(), lambda: True, flush_first=True)
 
@@ -464,7 +464,7 @@ class Flusher:
         except Exception as error:  # noqa: BLE001  # as at the root of the loop
             self._on_fault(error, deadline)
         finally:
-            self.buffer.wake_at = 1
+            self.buffer.arm(1)
             self._owner.release()
             if self.is_closed:
                 self._finish_close()
@@ -486,7 +486,7 @@ class Flusher:
     def _send_late(self) -> None:
         """After the close: send what waits in a stream of its own, once and without waiting."""
         for _ in range(LATE_PASSES):
-            self.buffer.wake_at = 1  # first: who appends after the look calls by itself
+            self.buffer.arm(1)  # first: who appends after the look calls by itself
             if not len(self.buffer) or not self._owner.acquire(blocking=False):
                 return
             try:
