@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from batchudp_handler.core.send.spool_limits import SpoolLimits
 from batchudp_handler.spool import SpoolDirectory
 from tests.spool.support import (
     FRAME_SIZE,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 def test_old_segments_expire(tmp_path: Path) -> None:
     """After max_age a segment goes, in a living stream and at adoption."""
     clock = Clock()
-    home = SpoolDirectory(tmp_path, max_age=80, clock=clock)
+    home = SpoolDirectory(tmp_path, limits=SpoolLimits(max_age=80), clock=clock)
     spool = home.open(STREAM)
     fill(spool, 2)
     clock.now += 91
@@ -45,7 +46,7 @@ def test_old_segments_expire(tmp_path: Path) -> None:
 def test_no_record_goes_before_its_time(tmp_path: Path) -> None:
     """A segment is written to for an eighth of max_age, and kept for so much longer."""
     clock = Clock()
-    home = SpoolDirectory(tmp_path, max_age=80, clock=clock)
+    home = SpoolDirectory(tmp_path, limits=SpoolLimits(max_age=80), clock=clock)
     spool = home.open(STREAM)
     for seq in range(17):
         fill(spool, 1, first=seq)
@@ -87,7 +88,7 @@ def test_the_time_that_several_processes_had_it_adds_up(tmp_path: Path) -> None:
     """Each starts from what the last has written down; the clock of each begins elsewhere."""
     for life in range(4):
         clock = Clock(1_000.0 * life)
-        home = SpoolDirectory(tmp_path, max_age=80, clock=clock)
+        home = SpoolDirectory(tmp_path, limits=SpoolLimits(max_age=80), clock=clock)
         if not life:
             fill(home.open(STREAM), 3)
         else:
@@ -95,7 +96,7 @@ def test_the_time_that_several_processes_had_it_adds_up(tmp_path: Path) -> None:
             assert len(spool) == 3
         clock.now += 29
         home.close()
-    home = SpoolDirectory(tmp_path, max_age=80, clock=Clock())
+    home = SpoolDirectory(tmp_path, limits=SpoolLimits(max_age=80), clock=Clock())
     assert home.adopt() == []
     assert home.counters.dropped == {"expired": 3}
     assert os.listdir(tmp_path) == []
@@ -104,14 +105,14 @@ def test_the_time_that_several_processes_had_it_adds_up(tmp_path: Path) -> None:
 def test_a_killed_process_has_written_down_the_time_a_minute_ago(tmp_path: Path) -> None:
     """What it has witnessed counts up to then."""
     clock = Clock()
-    home = SpoolDirectory(tmp_path, max_age=800, clock=clock)
+    home = SpoolDirectory(tmp_path, limits=SpoolLimits(max_age=800), clock=clock)
     fill(home.open(STREAM), 3)
     for _ in range(60):
         clock.now += 10
         home.tend()
     die(home)
     heir_clock = Clock(5.0)
-    heir = SpoolDirectory(tmp_path, max_age=800, clock=heir_clock)
+    heir = SpoolDirectory(tmp_path, limits=SpoolLimits(max_age=800), clock=heir_clock)
     [spool] = heir.adopt()
     heir_clock.now += 250
     heir.tend()
@@ -145,7 +146,9 @@ def test_fsync_each_segment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     synced: list[int] = []
     monkeypatch.setattr(os, "fsync", synced.append)
     for fsync in (False, True):
-        home = SpoolDirectory(tmp_path / str(fsync), max_bytes=16 * FRAME_SIZE, fsync=fsync)
+        home = SpoolDirectory(
+            tmp_path / str(fsync), limits=SpoolLimits(max_bytes=16 * FRAME_SIZE), fsync=fsync
+        )
         fill(home.open(STREAM), 9)
         home.close()
         assert len(synced) == (3 if fsync else 0)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from batchudp_handler.core.send.spool_limits import SpoolLimits
 from batchudp_handler.spool import SpoolDirectory
 from tests.spool.support import (
     FRAME_SIZE,
@@ -61,7 +62,9 @@ def test_every_call_fails_once(
     failed = 0
     for nth in range(1, 200):
         clock = Clock()
-        home = SpoolDirectory(tmp_path / f"{nth}", max_bytes=16 * FRAME_SIZE, clock=clock)
+        home = SpoolDirectory(
+            tmp_path / f"{nth}", limits=SpoolLimits(max_bytes=16 * FRAME_SIZE), clock=clock
+        )
         spool = home.open(STREAM)
         disk.left = nth
         stored = []

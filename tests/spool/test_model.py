@@ -10,6 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from batchudp_handler.core.send.spool_limits import SpoolLimits
 from batchudp_handler.spool import Spool, SpoolDirectory
 from tests.spool.support import (
     FRAME_SIZE,
@@ -33,7 +34,9 @@ class SpoolMachine(RuleBasedStateMachine):
         self._restart()
 
     def _restart(self) -> None:
-        self.home = SpoolDirectory(self.root, max_bytes=12 * FRAME_SIZE, clock=self.clock)
+        self.home = SpoolDirectory(
+            self.root, limits=SpoolLimits(max_bytes=12 * FRAME_SIZE), clock=self.clock
+        )
         self.spool: Spool | None = None
 
     @rule(skip=st.integers(0, 3), size=st.integers(0, 900), n_rec=st.integers(1, 9))
@@ -93,7 +96,7 @@ class SpoolMachine(RuleBasedStateMachine):
         assert [seq for seq, _ in self.spool.load()] == self.model
         assert len(self.spool) == len(self.model)
         on_disk = sum(map(os.path.getsize, segment_paths(self.home))) if self.model else 0
-        assert self.spool.size <= self.home.max_bytes
+        assert self.spool.size <= self.home.limits.max_bytes
         assert 0 <= on_disk - self.spool.size <= self.torn
 
     def teardown(self) -> None:

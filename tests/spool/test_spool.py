@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from batchudp_handler.core.send.spool_limits import SpoolLimits
 from batchudp_handler.spool import Spool, SpoolDirectory
 from tests.spool.support import (
     FRAME_SIZE,
@@ -264,11 +265,11 @@ def test_forked_child_lets_go(home: SpoolDirectory) -> None:
 
 def test_the_oldest_segment_makes_room(tmp_path: Path) -> None:
     """Beyond the size limit the oldest datagrams go, counted and named."""
-    home = SpoolDirectory(tmp_path, max_bytes=8 * FRAME_SIZE)
+    home = SpoolDirectory(tmp_path, limits=SpoolLimits(max_bytes=8 * FRAME_SIZE))
     spool = home.open(STREAM)
     for seq in range(11):
         assert spool.append(seal(seq, n_rec=10))
-        assert home.size <= home.max_bytes
+        assert home.size <= home.limits.max_bytes
     assert [seq for seq, _ in spool.load()] == list(range(4, 11))
     assert spool.take_lost() == [(n, "spool_full") for n in range(4)]
     assert spool.take_lost() == []
@@ -281,13 +282,13 @@ def test_adopted_streams_share_the_room_and_go_first(tmp_path: Path) -> None:
     """A process that dies again and again does not fill the disk."""
     clock = Clock()
     for stream in range(5):
-        home = SpoolDirectory(tmp_path, max_bytes=8 * FRAME_SIZE, clock=clock)
+        home = SpoolDirectory(tmp_path, limits=SpoolLimits(max_bytes=8 * FRAME_SIZE), clock=clock)
         clock.now += 10
         home.adopt()
         fill(home.open(stream), 4)
-        assert home.size <= home.max_bytes
+        assert home.size <= home.limits.max_bytes
         die(home)
-    home = SpoolDirectory(tmp_path, max_bytes=8 * FRAME_SIZE, clock=clock)
+    home = SpoolDirectory(tmp_path, limits=SpoolLimits(max_bytes=8 * FRAME_SIZE), clock=clock)
     streams = [spool.stream_id for spool in home.adopt()]
     assert 4 in streams
     assert 0 not in streams
@@ -296,7 +297,7 @@ def test_adopted_streams_share_the_room_and_go_first(tmp_path: Path) -> None:
 
 def test_a_datagram_larger_than_the_room_is_refused_at_no_cost(tmp_path: Path) -> None:
     """What can never fit does not push anything out."""
-    home = SpoolDirectory(tmp_path, max_bytes=4 * FRAME_SIZE)
+    home = SpoolDirectory(tmp_path, limits=SpoolLimits(max_bytes=4 * FRAME_SIZE))
     spool = home.open(STREAM)
     fill(spool, 3)
     assert not spool.append(seal(3, size=5 * FRAME_SIZE))

@@ -9,8 +9,9 @@ from __future__ import annotations
 import resource
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from batchudp_handler.core.send.spool_limits import SpoolLimits
 from batchudp_handler.core.wire.datagram import Header, parse
 from batchudp_handler.flusher.note import write_note
 from batchudp_handler.spool import SpoolDirectory
@@ -106,9 +107,19 @@ class Spooling:
         self._complaints: set[str] = set()
 
     @classmethod
-    def open(cls, path: str, session: Session, adoption: Adoption, **limits: Any) -> Spooling:
-        """Use the directory of this path; the limits are those of `SpoolDirectory`."""
-        return cls(SpoolDirectory(path, **limits), session, adoption)
+    def open(
+        cls,
+        path: str,
+        session: Session,
+        adoption: Adoption,
+        *,
+        max_bytes: int,
+        max_age: float,
+        fsync: bool,
+    ) -> Spooling:
+        """Use the directory of this path, within these limits (see `SpoolLimits`)."""
+        limits = SpoolLimits(max_bytes, max_age)
+        return cls(SpoolDirectory(path, limits=limits, fsync=fsync), session, adoption)
 
     @property
     def paused_until(self) -> float | None:

@@ -19,6 +19,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from batchudp_handler.core.send.spool_age import WitnessedTime
+from batchudp_handler.core.send.spool_limits import SpoolLimits
 from batchudp_handler.spool.counters import SpoolCounters
 from batchudp_handler.spool.files import StreamFiles
 from batchudp_handler.spool.stream import Spool
@@ -31,18 +32,12 @@ if TYPE_CHECKING:
 
 __all__ = ["SpoolDirectory"]
 
-SEGMENT_SIZE = 1 << 20
-SEGMENT_SPAN = 3_600.0
-"""Seconds for which a segment is written to, so that its age is that of all of its records."""
 RETRY_INTERVAL = 5.0
 """Seconds for which nothing is stored after the disk failed."""
 READ_PAUSE = 0.25
 """Seconds for which nothing is read after the disk failed."""
 STAMP_INTERVAL = 60.0
 """Seconds between two notes of how old the spool is."""
-MAX_BYTES = 64 << 20
-MAX_AGE = 7 * 86_400.0
-"""A week, as the keys that sealed the datagrams should outlive them."""
 
 
 class SpoolDirectory:
@@ -54,8 +49,7 @@ class SpoolDirectory:
     Args:
         path: made with mode 0700 when it is missing, but nothing above it; must belong to the
             user.
-        max_bytes: of all streams of this process together; beyond it the oldest segment goes.
-        max_age: seconds that senders keep a segment, by no wall clock (see `core.send.spool_age`).
+        limits: how much the streams of this process may keep, and for how long.
         fsync: sync each segment when it is complete, and when `Spool.sync` is called, so that it
             survives a loss of power.
         clock: seconds of a clock that never jumps.
@@ -65,19 +59,14 @@ class SpoolDirectory:
         self,
         path: str | os.PathLike[str],
         *,
-        max_bytes: int = MAX_BYTES,
-        max_age: float = MAX_AGE,
+        limits: SpoolLimits | None = None,
         fsync: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.path = os.fspath(path)
-        self.max_bytes = max_bytes
-        self.max_age = max_age
+        self.limits = SpoolLimits() if limits is None else limits
         self.fsync = fsync
         self.counters = SpoolCounters()
-        # several segments in the smallest spool, so that dropping the oldest leaves the rest
-        self.segment_size = min(SEGMENT_SIZE, max_bytes // 4)
-        self.segment_span = min(SEGMENT_SPAN, max_age / 8)
         self.left_out: dict[str, int] = {}
         """Records that were found on disk and are in no stream that was adopted, by cause."""
         self._clock = clock
@@ -112,8 +101,8 @@ class SpoolDirectory:
     def adopt(self, limit: int = 64) -> list[Spool]:
         """Take over streams whose process is gone, at most `limit`, the oldest first.
 
-        Streams with nothing left to send are tidied away, and what is more than `max_bytes` in
-        all is dropped. Call it again for more: when all that was seen has been tried, it looks
+        Streams with nothing left to send are tidied away, and what is more than the limit in all
+        is dropped. Call it again for more: when all that was seen has been tried, it looks
         anew.
         """
         if not self._orphans:
@@ -156,19 +145,19 @@ class SpoolDirectory:
 
         False: the disk failed a moment ago, or the whole room is too small.
         """
-        if self._clock() < self._retry_at or size > self.max_bytes:
+        if self._clock() < self._retry_at or self.limits.excess(size) > 0:
             return False
         self.tend()
-        while self.size + size > self.max_bytes:
+        while self.size + self.limits.excess(size) > 0:
             eldest = min((s for s in self._spools if s.size), key=lambda s: s.oldest_birth)
             eldest.drop_oldest("spool_full")
         return True
 
     def tend(self) -> None:
         """Drop what is too old, and now and then write down how old the spool is."""
-        now = self.now()
+        expired = self.limits.expired_before(self.now())
         for spool in self._spools:
-            spool.expire(now - self.max_age - self.segment_span)
+            spool.expire(expired)
         if self._clock() >= self._stamp_at:
             self._stamp_at = self._clock() + STAMP_INTERVAL
             for spool in self._spools:
@@ -209,7 +198,7 @@ class SpoolDirectory:
 
     def _excess(self) -> int:
         """Return how many bytes on disk are too many, with those of streams nobody has yet."""
-        return self.size + sum(each.size for each in self._orphans) - self.max_bytes
+        return self.limits.excess(self.size + sum(each.size for each in self._orphans))
 
     def _take_over(self, orphan: StreamOnDisk) -> Spool | None:
         """Return the spool of an orphan with something to send; raise at a bad moment."""
@@ -239,7 +228,7 @@ class SpoolDirectory:
         counters, found = self.counters, spool.records
         before = counters.dropped.copy()
         self._spools.append(spool)
-        spool.expire(self.now() - self.max_age - self.segment_span)
+        spool.expire(self.limits.expired_before(self.now()))
         while spool.size and self._excess() > 0:
             spool.drop_oldest("spool_full")
         counters.drop("spool_corrupt", spool.corrupt_records)

@@ -12,6 +12,7 @@ from batchudp_handler.core.wire.spool_frame import Frame, Scan, is_own_beginning
 from batchudp_handler.spool.opening import ForeignFileError
 
 if TYPE_CHECKING:
+    from batchudp_handler.core.send.spool_limits import SpoolLimits
     from batchudp_handler.spool.counters import SpoolCounters
     from batchudp_handler.spool.files import StreamFiles
 
@@ -23,8 +24,7 @@ class Directory(Protocol):
 
     path: str
     fsync: bool
-    segment_size: int
-    segment_span: float
+    limits: SpoolLimits
     counters: SpoolCounters
 
     def now(self) -> float:

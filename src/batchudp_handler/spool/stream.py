@@ -225,9 +225,8 @@ class Spool:
 
     def _is_open_for(self, size: int, now: float) -> bool:
         """Return whether the present segment is neither full nor old, with so many bytes more."""
-        segment, directory = self._segments[-1], self._directory
-        is_young = now < segment.born + directory.segment_span
-        return is_young and segment.size + size <= directory.segment_size
+        segment = self._segments[-1]
+        return self._directory.limits.takes(segment.size, segment.born, size, now)
 
     def _leave(self, segment: Segment) -> None:
         """Begin another segment next time: this one may end in half a frame."""
