@@ -276,6 +276,27 @@ def test_the_rooms_of_the_core_import_those_below_them(module: Module) -> None:
     assert used <= MAY_IMPORT_IN_CORE[room] | {room}
 
 
+@pytest.mark.parametrize("name", sorted(_packages()), ids=lambda name: name or PACKAGE)
+def test_a_package_gives_no_name_to_two_things(name: str) -> None:
+    """Importing a module puts it into its package, in place of a function of the same name."""
+    tree = modules()[name].tree
+    given = {
+        node.name for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.ClassDef))
+    }
+    given |= {
+        alias.name
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    inner = {
+        other.rpartition(".")[2]
+        for other in modules()
+        if other and other.rpartition(".")[0] == name
+    }
+    assert given & inner == set()
+
+
 def fields_of_the_buffer(module: Module) -> list[str]:
     """Return the assignments to an attribute of something that is called a buffer."""
     stores = [n for n in ast.walk(module.tree) if isinstance(n, ast.Attribute)]

@@ -14,10 +14,10 @@ pytest.importorskip("nats", reason="nats-py is not installed")
 
 from batchudp_handler.core.payload.limits import DecodeLimits
 from batchudp_handler.core.receive.events import BatchReceived
-from batchudp_handler.engines.forwarder import NatsForwarder
 from batchudp_handler.engines.message import MESSAGE_ID, message_from_batch
-from batchudp_handler.engines.source import NatsSource
-from batchudp_handler.engines.target import RETRY_HORIZON, NatsTarget
+from batchudp_handler.engines.nats_forwarder import NatsForwarder
+from batchudp_handler.engines.nats_source import NatsSource
+from batchudp_handler.engines.nats_target import RETRY_HORIZON, NatsTarget
 from batchudp_handler.receiver.diagnostics import Diagnostics
 from tests.support import wait_until
 
@@ -166,7 +166,7 @@ def test_a_consumer_that_ends_leaves_its_batches_to_the_next(
     nats_server: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Batches whose handlers have not returned go to another consumer of the same name."""
-    monkeypatch.setattr("batchudp_handler.engines.source.ACK_WAIT", 1.5)
+    monkeypatch.setattr("batchudp_handler.engines.nats_source.ACK_WAIT", 1.5)
     target = NatsTarget.from_url(nats_server.url)
     edge = Edge(target)
     edge.forwarder.put([a_batch(seq) for seq in range(100)])

@@ -155,8 +155,8 @@ def reach_engine(url: str, *, creates_stream: bool) -> str:
         Unreachable: The engine does not answer, or has no such stream.
     """
     from batchudp_handler.engines import forwarder
+    from batchudp_handler.engines.nats_target import NatsTarget
     from batchudp_handler.engines.otlp_target import OtlpTarget, is_otlp
-    from batchudp_handler.engines.target import NatsTarget
 
     forwarder(url)  # says what is wrong with the URL, and which extra is missing
     if is_otlp(url):
@@ -183,7 +183,7 @@ def _reach_collector(target: OtlpTarget) -> str:
 
 async def _try_engine(target: Any) -> str | None:
     """Return None, or the name of what went wrong; an error's text may hold a password."""
-    from batchudp_handler.engines.client import ENGINE_ERRORS, Connection
+    from batchudp_handler.engines.nats_client import ENGINE_ERRORS, Connection
 
     connection = Connection(target)
     try:

@@ -14,7 +14,7 @@ from batchudp_handler.core.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from batchudp_handler.engines.source import NatsSource
+    from batchudp_handler.engines.nats_source import NatsSource
     from batchudp_handler.receiver.guard import Guard
     from batchudp_handler.receiver.worker import Worker
 
@@ -40,11 +40,11 @@ def forwarder(url: str, *, create_stream: bool = False) -> Callable[..., Worker]
         from batchudp_handler.engines.otlp_forwarder import OtlpForwarder
 
         return partial(OtlpForwarder, OtlpTarget.from_url(url))
-    from batchudp_handler.engines.target import NatsTarget
+    from batchudp_handler.engines.nats_target import NatsTarget
 
     target = NatsTarget.from_url(url)
     try:
-        from batchudp_handler.engines.forwarder import NatsForwarder
+        from batchudp_handler.engines.nats_forwarder import NatsForwarder
     except ImportError:
         raise ConfigError(MISSING) from None
     return partial(NatsForwarder, target, create_stream=create_stream)
@@ -56,11 +56,11 @@ def source(url: str, *, create_stream: bool = False, guard: Guard | None = None)
     Raises:
         ConfigError: The URL is wrong, or the library is missing.
     """
-    from batchudp_handler.engines.target import NatsTarget
+    from batchudp_handler.engines.nats_target import NatsTarget
 
     target = NatsTarget.from_url(url)
     try:
-        from batchudp_handler.engines.source import NatsSource
+        from batchudp_handler.engines.nats_source import NatsSource
     except ImportError:
         raise ConfigError(MISSING) from None
     return NatsSource(target, create_stream=create_stream, guard=guard)

@@ -20,7 +20,7 @@ from nats.js.api import DiscardPolicy, StorageType, StreamConfig
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from batchudp_handler.engines.target import NatsTarget
+    from batchudp_handler.engines.nats_target import NatsTarget
 
 __all__ = ["CONNECT_DELAY", "ENGINE_ERRORS", "Connection", "LoopThread"]
 

@@ -20,9 +20,9 @@ import nats.errors
 from batchudp_handler.core.errors import DecodeError, Reason
 from batchudp_handler.core.payload.codec import Codec, decode_payload
 from batchudp_handler.core.receive.events import BatchReceived
-from batchudp_handler.engines.client import CONNECT_DELAY, Connection, LoopThread
 from batchudp_handler.engines.message import message_from_batch
-from batchudp_handler.engines.target import RETRY_HORIZON
+from batchudp_handler.engines.nats_client import CONNECT_DELAY, Connection, LoopThread
+from batchudp_handler.engines.nats_target import RETRY_HORIZON
 from batchudp_handler.receiver.guard import Loop, Seam
 from batchudp_handler.receiver.receive_socket import address_text
 from batchudp_handler.waits import join_thread
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from batchudp_handler.core.payload.limits import DecodeLimits
     from batchudp_handler.core.receive.events import Event
-    from batchudp_handler.engines.target import NatsTarget
+    from batchudp_handler.engines.nats_target import NatsTarget
     from batchudp_handler.receiver.diagnostics import Diagnostics, ReceiveFailed
 
     Work = Event | ReceiveFailed | Callable[[], None]

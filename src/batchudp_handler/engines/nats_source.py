@@ -13,8 +13,13 @@ from typing import TYPE_CHECKING, Any
 from nats.js.api import ConsumerConfig
 
 from batchudp_handler.core.errors import DecodeError, Reason
-from batchudp_handler.engines.client import CONNECT_DELAY, ENGINE_ERRORS, Connection, LoopThread
 from batchudp_handler.engines.message import batch_from_message
+from batchudp_handler.engines.nats_client import (
+    CONNECT_DELAY,
+    ENGINE_ERRORS,
+    Connection,
+    LoopThread,
+)
 from batchudp_handler.receiver.diagnostics import Diagnostics
 from batchudp_handler.receiver.guard import Guard, Loop
 from batchudp_handler.waits import join_thread
@@ -23,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from batchudp_handler.core.receive.events import BatchReceived
-    from batchudp_handler.engines.target import NatsTarget
+    from batchudp_handler.engines.nats_target import NatsTarget
 
 __all__ = ["NatsSource"]
 
