@@ -92,7 +92,7 @@ def test_django_admin_email(far_logger: logging.Logger) -> None:
     override_settings = pytest.importorskip("django.test.utils").override_settings
     mail.outbox = []
     with override_settings(
-        ADMINS=["admin@example.com"],
+        ADMINS=[("Admin", "admin@example.com")],  # as every version takes it
         EMAIL_BACKEND="django.core.mail.backends.locmem.EmailBackend",
         DEBUG=False,
     ):
