@@ -83,8 +83,18 @@ def _coverage(command: str, *arguments: str) -> int:
 
 
 def _has_functions(path: Path) -> bool:
+    """Return whether a module has functions that can run: those of a protocol only say a type."""
     tree = ast.parse(path.read_text("utf-8"))
-    return any(isinstance(node, ast.FunctionDef) for node in ast.walk(tree))
+    of_protocols = {
+        id(node)
+        for each in ast.walk(tree)
+        if isinstance(each, ast.ClassDef) and "Protocol" in map(ast.unparse, each.bases)
+        for node in each.body
+    }
+    return any(
+        isinstance(node, ast.FunctionDef) and id(node) not in of_protocols
+        for node in ast.walk(tree)
+    )
 
 
 def main() -> int:

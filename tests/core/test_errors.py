@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from batchudp_handler.core.errors import BatchUDPError, ConfigError, DecodeError, Reason
+from batchudp_handler.core.errors import (
+    BatchUDPError,
+    ConfigError,
+    DecodeError,
+    Reason,
+    explained,
+)
 
 
 def test_bad_settings_can_be_caught_as_value_errors() -> None:
@@ -24,3 +30,23 @@ def test_decode_error_names_its_counter() -> None:
 def test_reasons_are_counter_names() -> None:
     """Every value is the lower-case name, as metrics and documentation spell it."""
     assert [str(reason) for reason in Reason] == [reason.name.lower() for reason in Reason]
+
+
+@pytest.mark.parametrize(
+    ("reason", "text"),
+    [
+        (
+            "rate_limited",
+            (
+                "rate_limited: The source sent more than `source_rate` allows."
+                " Advice: raise source_rate, or make the sender log less."
+            ),
+        ),
+        (Reason.BAD_CRC, "bad_crc: The checksum is wrong: bytes changed on the way."),
+        ("a_later_reason", "a_later_reason"),
+    ],
+    ids=["with advice", "without", "not known"],
+)
+def test_a_reason_is_explained(reason: str, text: str) -> None:
+    """Meaning and advice follow the name; a name that the table lacks stands alone."""
+    assert explained(reason) == text

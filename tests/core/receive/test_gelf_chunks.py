@@ -16,7 +16,7 @@ from batchudp_handler.core.receive.gelf_chunks import (
     MessageStore,
 )
 from batchudp_handler.core.receive.reassembly import Budget, ReassemblyLimits
-from batchudp_handler.core.wire.gelf import Chunk, is_chunk, is_gelf, parse_chunk
+from batchudp_handler.core.wire.gelf import Chunk, parse_chunk
 
 ADDRESS = ("192.0.2.1", 5000)
 LIMITS = ReassemblyLimits(group_bytes=10_000, stream_bytes=30_000, total_bytes=50_000)
@@ -175,28 +175,3 @@ def test_room_is_always_given_back(given_chunks: list[tuple[int, int, int, bytes
     made.expired(1e9)
     assert total.used == 0
     assert not made._sources
-
-
-@pytest.mark.parametrize("numbers", [(0, 0), (5, 5), (6, 5), (0, 129), (255, 255), (128, 128)])
-def test_impossible_numbers(numbers: tuple[int, int]) -> None:
-    """A place outside of the message, no chunks, or too many."""
-    with pytest.raises(DecodeError) as caught:
-        parse_chunk(b"\x1e\x0f12345678" + bytes(numbers) + b"x")
-    assert caught.value.reason == Reason.MALFORMED
-
-
-@pytest.mark.parametrize("length", range(2, 13))
-def test_short_chunks(length: int) -> None:
-    """A chunk without a part of a message is none."""
-    with pytest.raises(DecodeError) as caught:
-        parse_chunk((b"\x1e\x0f12345678\x00\x02x")[:length])
-    assert caught.value.reason == Reason.MALFORMED
-
-
-def test_first_bytes() -> None:
-    """GELF is told from rows and from our own datagrams by its beginning."""
-    gelf = [b"\x1f\x8b\x08", b"\x78\x9c", b"\x78\x01", b"\x1e\x0f", b' {"short_message":"a"}']
-    others = [b"", b"x", b"x\x9d", b"{}", b'{"message":"a"}', b'["short_message"]']
-    assert all(map(is_gelf, gelf))
-    assert not any(map(is_gelf, [*others, b"\xcb\xf2\x01\x78\x9c", b"\xcb\xf2\x81\x01"]))
-    assert [is_chunk(data) for data in gelf] == [False, False, False, True, False]
