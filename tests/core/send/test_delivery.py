@@ -12,6 +12,7 @@ from batchudp_handler.core.errors import ConfigError
 from batchudp_handler.core.payload.encoded import Encoded
 from batchudp_handler.core.send.retry import SendFailure
 from batchudp_handler.core.send.settings import SenderSettings
+from batchudp_handler.core.wire.constants import MIN_DATAGRAM_SIZE
 from batchudp_handler.core.wire.datagram import CHECKSUM
 
 if TYPE_CHECKING:
@@ -153,3 +154,78 @@ def test_compression_is_the_encoders_business() -> None:
     assert {header(each).codec for each in data} == {1}
     texts = [json.loads(zlib.decompress(CHECKSUM.open(each))) for each in data]
     assert [number for text in texts for number in text] == list(range(100))
+
+
+def test_before_the_first_answer_nothing_is_known_of_the_receiver() -> None:
+    """A one-way stream never learns more, and retains nothing."""
+    sender = Bench().sender
+    assert not sender.is_acknowledged
+    assert acknowledged().sender.is_acknowledged
+    assert (sender.is_away, sender.finds_no_place, sender.meets_two_receivers) == (False,) * 3
+    assert (sender.rtt, sender.unanswered_since) == (None, None)
+    assert (sender.alternations, sender.congestion_window) == (0, 0)
+
+
+def test_a_stream_that_nobody_answers_retains_and_stores_nothing() -> None:
+    """Whatever is sent is gone; a disk gets nothing, and is asked for nothing."""
+    bench = Bench()
+    bench.log(*range(100))
+    bench.send()
+    sender = bench.sender
+    sender.store_everything()
+    sender.on_stored([0])
+    sender.on_store_failed(0.0)
+    sender.on_loaded(0, None)
+    sender.store_again()
+    sender.resume([], 0.0, WALL)
+    sender.on_spool_dropped(0, 5)
+    assert (sender.datagrams_to_store(0.0), sender.datagrams_to_load()) == ([], [])
+    assert (sender.retained_bytes, sender.bytes_in_flight, sender.floor) == (0, 0, 0)
+    assert sender.counters.sent == 100
+    assert sender.counters.dropped == {}
+    bench.check_identity(100)
+
+
+def test_whatever_a_one_way_stream_receives_is_counted_as_no_answer() -> None:
+    """Also what would be an answer to an acknowledged one."""
+    bench = Bench()
+    bench.ack(floor=1)
+    assert bench.sender.counters.ignored == {"unsupported_type": 1}
+
+
+def test_who_looks_for_a_receiver_tells_what_time_it_is() -> None:
+    """The next datagram says when it was sealed, also if no record was taken since."""
+    bench = Bench()
+    bench.log(1)
+    bench.sender.look_for_receiver(0.0, WALL + 500.0)
+    assert {header(data).sealed_at for data in bench.send()} == {int(WALL) + 500}
+    asking = acknowledged()
+    asking.sender.look_for_receiver(0.0, WALL + 500.0)
+    (question,) = asking.send()
+    assert header(question).sealed_at == int(WALL) + 500
+
+
+def test_what_waits_is_not_cut_again_for_a_size_that_is_the_same() -> None:
+    """The path says its size often, and encoding is the dearest part of sending."""
+    encoded = 0
+
+    def counted(snapshots: Sequence[Snapshot]) -> Encoded:
+        nonlocal encoded
+        encoded += 1
+        return encode(snapshots)
+
+    bench = Bench(encoder=counted)
+    bench.log(1)
+    bench.sender.datagram_to_send(0.0)
+    bench.sender.on_datagram_sent(0.0)
+    waiting = bench.sender.datagram_to_send(0.0)
+    bench.sender.set_max_datagram_size(200)
+    assert bench.sender.datagram_to_send(0.0) is waiting
+    assert encoded == 1
+
+
+def test_no_size_is_below_what_every_path_carries() -> None:
+    """A path that names less than that is not believed."""
+    bench = Bench()
+    bench.sender.set_max_datagram_size(1)
+    assert bench.sender.max_datagram_size == MIN_DATAGRAM_SIZE

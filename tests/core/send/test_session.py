@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from batchudp_handler.core.causes import NO_PLACE
+from batchudp_handler.core.causes import NO_PLACE, TWO_RECEIVERS
 from batchudp_handler.core.payload.encoded import Encoded
 from batchudp_handler.core.send.counters import SenderCounters
 from batchudp_handler.core.send.retry import SendFailure
@@ -21,7 +22,7 @@ from batchudp_handler.core.send.settings import SenderSettings
 from batchudp_handler.core.send.storage import StoragePolicy
 from batchudp_handler.core.send.taking import TakingLimits, Trigger
 from batchudp_handler.core.wire.ack import Ack, encode_ack
-from batchudp_handler.core.wire.datagram import CHECKSUM, Header, parse
+from batchudp_handler.core.wire.datagram import CHECKSUM, DatagramType, Header, parse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -134,6 +135,15 @@ class World:
         assert total == self.logged + counters.adopted
 
 
+def answered(world: World) -> None:
+    """Go through the handshake with receiver 1, which has room."""
+    world.turn()
+    world.answer(Ack(receiver_epoch=1, cookie=b"c" * 16))
+    world.now += 0.1
+    world.turn()
+    world.answer(Ack(receiver_epoch=1, credit=1 << 20))
+
+
 # --- turns ---------------------------------------------------------------------------------------
 
 
@@ -231,6 +241,46 @@ def test_a_new_socket_ends_the_wait_after_failures() -> None:
     assert world.counters.sent == 1
 
 
+def test_a_flush_that_loses_its_socket_waits_for_another() -> None:
+    """The rest of the records stays where it is, and no turn takes any."""
+    world = World()
+    world.log(5)
+    world.session.begin_flush(Trigger.FLUSH, len(world.waiting), world.now)
+    world.is_open = False
+    world.turn()
+    assert world.session.records_to_take(world.now) == 0
+    assert (len(world.waiting), world.session.is_settled) == (5, False)
+    world.is_open = True
+    world.turn()
+    assert world.counters.sent == 5
+
+
+def test_another_name_is_looked_up_after_failures_in_a_row() -> None:
+    """The receiver may have moved."""
+    world = World()
+    world.log(1)
+    for _ in range(3):
+        assert not world.session.wants_new_socket
+        world.refuse = [(SendFailure.UNREACHABLE, False)]
+        world.turn()
+        world.now += 3.0
+    assert world.session.wants_new_socket
+    world.session.on_path(1, None)
+    assert not world.session.wants_new_socket
+
+
+def test_another_delivery_begins_with_another_stream() -> None:
+    """The present one keeps its settings, and what it holds."""
+    world = World(max_datagram_size=1_000)
+    sender = replace(world.session._settings.sender, acknowledged=True, max_datagram_size=500)
+    world.session.reconfigure(SessionSettings(sender))
+    assert not world.session.expects_answers
+    assert world.session.own.max_datagram_size == 1_000
+    sender = replace(sender, acknowledged=False)
+    world.session.reconfigure(SessionSettings(sender))
+    assert world.session.own.max_datagram_size == 500
+
+
 def test_long_texts_leave_before_more_of_them_are_taken() -> None:
     """Which bounds what is in memory twice."""
     world = World(TakingLimits(capacity_bytes=80_000))
@@ -281,6 +331,17 @@ def test_what_cannot_be_sent_makes_room_for_what_is_newer() -> None:
     world.check()
 
 
+def test_no_room_is_made_that_nobody_needs() -> None:
+    """What is held waits for a receiver."""
+    world = World(acknowledged=True)
+    world.session.own.send_batch([(n, *_NO_TEXTS) for n in range(10)], world.now, WALL)
+    world.logged = 10
+    world.session.on_lost(0, world.now)
+    world.session.make_room(0, "buffer_full")
+    assert world.session.held[0] == 10
+    world.check()
+
+
 # --- flush and close -----------------------------------------------------------------------------
 
 
@@ -327,6 +388,26 @@ def test_a_close_without_a_socket_has_nobody_to_tell() -> None:
     world.session.begin_close(0, world.now)
     world.turn()
     assert world.session.is_closed
+
+
+def test_no_goodbye_is_said_before_everything_is_confirmed() -> None:
+    """Until then the close goes on, and holds what was sent."""
+    world = World(acknowledged=True)
+    world.log(30)
+    answered(world)
+    world.turn()
+    session = world.session
+    assert (session.retained_records, session.held[0]) == (30, 30)
+    session.begin_close(0, world.now)
+    world.turn()
+    assert not session.is_closed
+    world.answer(Ack(receiver_epoch=1, floor=1, credit=1 << 20), 2)
+    world.now += 0.1
+    goodbye = world.turn()
+    assert [header(each).type for each in goodbye] == [DatagramType.SYNC]
+    assert (session.retained_records, world.counters.confirmed) == (0, 30)
+    world.answer(Ack(receiver_epoch=1, floor=1, credit=1 << 20), 3)
+    assert session.is_closed
 
 
 def test_what_is_given_up_is_counted_by_cause() -> None:
@@ -386,6 +467,15 @@ def test_with_a_disk_records_are_taken_without_a_socket() -> None:
     assert (len(world.waiting), world.session.spooled_records) == (0, 300)
     assert [seq for _, seq in world.disk] == sorted(seq for _, seq in world.disk)
     assert world.sent == []
+
+
+def test_a_session_wakes_to_look_for_streams_of_dead_processes() -> None:
+    """Also while it has nothing else to do."""
+    world = World(**SPOOLED)
+    adoption = world.session.adoption
+    assert adoption is not None
+    assert adoption.wanted(world.now) == 1
+    assert world.session.next_timeout(world.now) == world.now + 60.0
 
 
 def test_streams_of_dead_processes_are_wanted_a_few_at_a_time() -> None:
@@ -465,3 +555,19 @@ def test_a_receiver_without_a_place_is_named() -> None:
     world.turn()
     world.answer(Ack(receiver_epoch=1, closing=True))
     assert world.session.trouble(world.now) == NO_PLACE
+
+
+def test_two_receivers_behind_one_address_are_named() -> None:
+    """They answer by turns, for longer than late answers take; no record can be confirmed so."""
+    world = World(acknowledged=True)
+    world.log(1)
+    answered(world)
+    words = []
+    for counter in range(12):
+        world.now += 0.5
+        world.turn()
+        words.append(world.session.trouble(world.now))
+        epoch = 2 - counter % 2
+        world.answer(Ack(receiver_epoch=epoch, cookie=bytes([epoch]) * 16), counter)
+    assert TWO_RECEIVERS not in words[:5], "the first one may have been under way"
+    assert words[-1] == TWO_RECEIVERS

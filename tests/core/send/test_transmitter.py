@@ -142,3 +142,64 @@ def test_a_probe_that_was_acked_meanwhile_is_not_sent() -> None:
     names = [event.name for event in events]
     assert names.count("datagram_sent") == len(sent)
     assert "datagram_retransmitted" in names
+
+
+def test_a_datagram_cut_smaller_is_told_before_its_parts_are_sent() -> None:
+    """The receiver would wait for a number that nobody sends any more."""
+    bench = acknowledged(max_datagram_size=1_000)
+    bench.log(*range(200))
+    bench.open()
+    bench.fail(SendFailure.WOULD_BLOCK)
+    bench.now += 0.2
+    bench.sender.set_max_datagram_size(300)
+    sent = bench.until(bench.now + 0.02)
+    assert [sync.floor for sync in syncs(sent)] == [1]
+    assert seqs(sent) == [1, 2, 3, 4]
+
+
+def test_a_refusal_is_about_one_datagram_at_most() -> None:
+    """The one before the refused one is sent again, and not again at the next refusal."""
+    bench = acknowledged()
+    bench.log(*range(200))
+    bench.open()
+    first = bench.sender.datagram_to_send(bench.now)
+    bench.sender.on_datagram_sent(bench.now)
+    for _ in range(2):
+        refused = bench.fail(SendFailure.REFUSED)
+        bench.now += 2.0
+    assert refused == first
+    sent = bench.send()
+    assert len(seqs(sent)) == len(set(seqs(sent)))
+    assert seqs(sent)[0] == 0
+
+
+def test_a_probe_is_to_be_sent_at_once_whatever_is_in_flight() -> None:
+    """The full window is the reason why nothing else leaves."""
+    bench = acknowledged()
+    bench.log(*range(2_000))
+    bench.open()
+    bench.send()
+    at = bench.sender.next_timeout()
+    assert at is not None
+    assert at > bench.now
+    bench.now = at
+    bench.sender.handle_timeout(at)
+    probing_at = bench.sender.next_timeout()
+    assert probing_at is not None
+    assert probing_at < at
+    assert seqs(bench.send()) == [0, 1]
+
+
+def test_a_full_datagram_that_cannot_be_sent_is_sealed_at_once() -> None:
+    """Compressed it takes less memory; a small one waits for company."""
+    bench = acknowledged()
+    bench.log(1)
+    bench.send()
+    assert bench.sender.pending_records == 1
+    bench.log(*range(200))
+    at = bench.sender.next_timeout()
+    assert at is not None
+    assert at < bench.now
+    bench.send()
+    assert 0 < bench.sender.pending_records < 201
+    assert bench.sender.retained_records == 201 - bench.sender.pending_records
