@@ -271,9 +271,9 @@ def test_what_has_to_be_cut_is_not_whole() -> None:
         assert keep_whole(value, 100) is None
 
 
-@pytest.mark.parametrize("numpy", [pytest.importorskip("numpy")])
-def test_scalars_of_numpy_are_their_items(numpy: Any) -> None:
+def test_scalars_of_numpy_are_their_items() -> None:
     """Numbers of Python, exactly where they print the same."""
+    numpy: Any = pytest.importorskip("numpy")
     for value, item in ((numpy.int64(5), 5), (numpy.float32(1.5), 1.5), (numpy.bool_(True), True)):
         assert (kept(value), type(kept(value))) == (item, type(item))
         assert kept([value]) == [item]
