@@ -155,12 +155,12 @@ class Outbox:
     def _parts_of(self, datagram: RetainedDatagram, header: Header) -> list[RetainedDatagram]:
         """Return the fragments of a datagram's group that are not settled or given up."""
         first = datagram.seq - header.frag_index
-        parts = [self.window.get(first + index) for index in range(header.frag_count)]
-        return [
-            part
-            for part in parts
-            if part is not None and part.state is not DatagramState.ABANDONED
-        ]
+        return self._unsettled(range(first, first + header.frag_count))
+
+    def _unsettled(self, seqs: range) -> list[RetainedDatagram]:
+        """Return those of these datagrams that are neither settled nor given up."""
+        found = map(self.window.get, seqs)
+        return [each for each in found if each and each.state is not DatagramState.ABANDONED]
 
     def _are_at_hand(self, parts: list[RetainedDatagram]) -> bool:
         """Return whether the spool has none of these; have it asked for those that it has."""
@@ -189,11 +189,9 @@ class Outbox:
         self.splitter.drop_oldest(limit, cause)
 
     def _give_up_group(self, datagram: RetainedDatagram) -> None:
-        for seq in self._numbers_of_group(datagram):
-            part = self.window.get(seq)
-            if part is not None and part.state is not DatagramState.ABANDONED:
-                self._counters.unconfirmed += part.records
-                self.window.abandon(part)
+        for part in self._group_of(datagram):
+            self._counters.unconfirmed += part.records
+            self.window.abandon(part)
 
     def give_up(self) -> None:
         """Count everything that only memory has; leave the rest to another process."""
@@ -205,20 +203,18 @@ class Outbox:
 
     def _drop_group(self, datagram: RetainedDatagram, cause: str) -> None:
         """Give up a datagram and, if it is a fragment, the rest of its record."""
-        for seq in self._numbers_of_group(datagram):
-            part = self.window.get(seq)
-            if part is not None and part.state is not DatagramState.ABANDONED:
-                self._counters.drop(cause, part.records)
-                self.window.abandon(part)
+        for part in self._group_of(datagram):
+            self._counters.drop(cause, part.records)
+            self.window.abandon(part)
 
-    def _numbers_of_group(self, datagram: RetainedDatagram) -> range:
-        """Return the numbers that carry the same records: neighbours with the same ordinal."""
+    def _group_of(self, datagram: RetainedDatagram) -> list[RetainedDatagram]:
+        """Return what carries the same records and still counts: neighbours of one ordinal."""
         first = last = datagram.seq
         while self._has_end_rec(first - 1, datagram.end_rec):
             first -= 1
         while self._has_end_rec(last + 1, datagram.end_rec):
             last += 1
-        return range(first, last + 1)
+        return self._unsettled(range(first, last + 1))
 
     def _has_end_rec(self, seq: int, end_rec: int) -> bool:
         datagram = self.window.get(seq)
