@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, OrderedDict, namedtuple
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, make_dataclass
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, IntEnum
@@ -17,7 +17,14 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from batchudp_handler.core.records.kept import Typed, json_safe, keep, keep_whole
+from batchudp_handler.core.records.kept import (
+    MAX_DEPTH,
+    MAX_NODES,
+    Typed,
+    json_safe,
+    keep,
+    keep_whole,
+)
 from batchudp_handler.core.records.safe import EXTRA_CHARACTERS
 
 Point = namedtuple("Point", "x y")
@@ -264,6 +271,41 @@ def test_no_two_keys_become_one() -> None:
     assert sorted(json_safe(near).values()) == [1, 2, 3, 4, 5]  # type: ignore[union-attr]
 
 
+@dataclass(frozen=True)
+class Place:
+    row: int
+
+
+def test_an_object_as_a_key_prints_as_it_did() -> None:
+    """What it stands for may be something that cannot be a key; then its text is the key."""
+    near = {Place(1): "a", Place(2): "b", "Place(row=1)": "c"}
+    far = kept(near)
+    assert [*far.values()] == ["a", "b", "c"]
+    assert [repr(key) for key in far][:2] == ["Place(row=1)", "Place(row=2)"]
+    assert json_safe({Place(1): "a"}) == {"Place(row=1)": "a"}
+
+
+def test_an_object_in_the_depth_is_its_text() -> None:
+    """Nobody looks further into it."""
+    value: object = Order(1, Decimal(2))
+    for _ in range(MAX_DEPTH):
+        value = [value]
+    innermost = kept(value)
+    for _ in range(MAX_DEPTH):
+        [innermost] = innermost
+    assert innermost == str(innermost) == repr(Order(1, Decimal(2)))
+
+
+def test_the_number_of_fields_is_bounded() -> None:
+    """They count as items of a container do, and one that has too many is not whole."""
+    large = make_dataclass("Large", [f"field{number}" for number in range(MAX_NODES + 1)])
+    value = large(*range(MAX_NODES + 1))
+    assert len(kept(value)) == MAX_NODES
+    assert keep_whole(value, 10**6) is None
+    small = make_dataclass("Small", ["field"])(1)
+    assert keep_whole(small, 10**6).value == {"field": 1}  # type: ignore[union-attr]
+
+
 def test_what_has_to_be_cut_is_not_whole() -> None:
     """A shape is kept only if nothing is missing."""
     assert keep_whole({"a": [1]}, 100).value == {"a": [1]}  # type: ignore[union-attr]
@@ -279,6 +321,33 @@ def test_scalars_of_numpy_are_their_items() -> None:
         assert kept([value]) == [item]
     assert repr(kept([numpy.int64(5)])) == repr([numpy.int64(5)])
     assert str(kept(numpy.arange(3))) == "[0 1 2]"
+
+
+class Generic:
+    """A scalar as those of numpy are, for where it is not installed."""
+
+    def __init__(self, item: object, text: str) -> None:
+        self.item = lambda: item
+        self.text = text
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return f"np.{self.text}_"
+
+
+Generic.__name__, Generic.__module__ = "generic", "numpy"
+
+
+def test_an_item_that_prints_otherwise_is_the_text_of_its_scalar() -> None:
+    """A truth or a date cannot print as anything but itself."""
+    moment = datetime(2026, 1, 2)
+    assert kept([Generic(True, "True")]) == [True]
+    assert kept([Generic(moment, str(moment))]) == [moment]
+    for near in (Generic(moment, "2026-01-02T00:00"), Generic(True, "yes")):
+        [far] = kept([near])
+        assert (far, str(far), repr(far)) == (str(near), str(near), repr(near))
 
 
 def test_attrs_and_pydantic_are_their_fields() -> None:

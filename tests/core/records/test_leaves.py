@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime, time, timedelta, timezone, tzinfo
+import json
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from fractions import Fraction
-from pathlib import PosixPath, PureWindowsPath
+from ipaddress import IPv4Address, IPv6Address
+from pathlib import Path, PosixPath, PurePosixPath, PureWindowsPath
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -32,6 +35,81 @@ def roundtrip(value: Any) -> Any:
     leaf = leaf_of(type(value))
     assert leaf is not None
     return leaf.load(leaf.take_apart(value))
+
+
+VALUES: dict[str, Any] = {
+    "datetime": datetime(2026, 1, 2, 3, 4, 5, 6, UTC),
+    "date": date(2026, 1, 2),
+    "time": time(3, 4, 5),
+    "timedelta": timedelta(-1, 5, 7),
+    "decimal": Decimal("1.50"),
+    "fraction": Fraction(-1, 3),
+    "complex": complex(-0.0, float("inf")),
+    "range": range(10, 0, -2),
+    "bytes": b"\x00\xff",
+    "bytearray": bytearray(b"ab"),
+    "uuid": UUID(int=5),
+    "ip4": IPv4Address("192.0.2.1"),
+    "ip6": IPv6Address("2001:db8::1%eth0"),
+    "pureposixpath": PurePosixPath("/a/b"),
+    "purewindowspath": PureWindowsPath("C:\\a"),
+    "path": Path("a", "b"),
+}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_every_type_arrives_as_what_it_was(name: str) -> None:
+    """Of the same type, with the same text, by way of what JSON has types for."""
+    value = VALUES[name]
+    leaf = leaf_of(type(value))
+    assert leaf is not None
+    assert leaf.tag in {name, "posixpath", "windowspath"}
+    made = leaf.load(json.loads(json.dumps(leaf.take_apart(value))))
+    assert (type(made), repr(made)) == (type(value), repr(value))
+
+
+@pytest.mark.parametrize("tag", BY_TAG)
+@pytest.mark.parametrize("odd", [None, [], {}, True, 1.5, "\0"], ids=ascii)
+def test_parts_of_another_kind_are_refused(tag: str, odd: Any) -> None:
+    """They come from the network, and no type takes any of these."""
+    with pytest.raises(ValueError):  # noqa: PT011  # with no text, or that of the constructor
+        BY_TAG[tag].load([odd, odd] if tag == "complex" else [odd])
+
+
+@pytest.mark.parametrize(
+    ("tag", "parts"),
+    [
+        ("date", ["2026-13-01"]),
+        ("datetime", ["2026-01-02", "here"]),
+        ("datetime", ["2026-01-02T00:00:00+01:00", "x" * 65]),
+        ("decimal", ["1" * 1_001]),
+        ("uuid", ["5" * 65]),
+        ("decimal", ["1E+301"]),
+        ("decimal", ["sNaN"]),
+        ("fraction", [1, 0]),
+        ("fraction", [1 << 997, 1]),
+        ("range", [0, 5, 0]),
+        ("timedelta", [10**9, 0, 0]),
+        ("complex", ["1", 2]),
+        ("bytes", ["a"]),
+        ("bytes", ["ä==="]),
+        ("uuid", ["5"]),
+        ("ip4", ["1.2.3"]),
+        ("ip6", ["::g"]),
+    ],
+)
+def test_parts_that_make_no_value_are_refused(tag: str, parts: list[Any]) -> None:
+    """With an error of the constructor's, which whoever decodes contains."""
+    with pytest.raises((ValueError, TypeError, ArithmeticError)):
+        BY_TAG[tag].load(parts)
+
+
+def test_a_uuid_is_one_that_can_travel() -> None:
+    """Someone may have put anything into it."""
+    forged = UUID(int=5)
+    object.__setattr__(forged, "int", "5")
+    with pytest.raises(ValueError):  # noqa: PT011  # with no text
+        roundtrip(forged)
 
 
 @pytest.mark.parametrize(

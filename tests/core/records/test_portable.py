@@ -11,10 +11,13 @@ from batchudp_handler.core.records import snapshot as places
 from batchudp_handler.core.records.batch import BatchHeader
 from batchudp_handler.core.records.portable import (
     LAST_SECOND,
+    MAX_ARGS,
     MAX_INTEGER,
     MAX_LEVELNO,
     MAX_NAME,
+    MAX_TEMPLATE,
     is_portable_place,
+    is_shippable_template,
     portable_header,
     portable_snapshot,
 )
@@ -93,3 +96,21 @@ def test_a_header_is_text_and_json() -> None:
     """Whatever it was made of."""
     made = portable_header(BatchHeader("h" * 300, {"a": float("nan")}))
     assert made == BatchHeader("h" * 252 + "...", {"a": "nan"})
+
+
+@pytest.mark.parametrize(
+    ("template", "nargs", "shippable"),
+    [
+        ("got %s", 1, True),
+        ("%s" * MAX_ARGS, MAX_ARGS, True),
+        ("%s" * (MAX_ARGS + 1), MAX_ARGS + 1, False),
+        ("x" * MAX_TEMPLATE, 0, True),
+        ("x" * (MAX_TEMPLATE + 1), 0, False),
+        ("%*d", 2, False),
+        ("%c", 1, False),
+    ],
+    ids=["usual", "most-args", "too-many-args", "longest", "too-long", "width", "character"],
+)
+def test_a_template_that_receivers_take(template: str, nargs: int, shippable: bool) -> None:
+    """Of bounded size, and what it prints is bounded, too."""
+    assert is_shippable_template(template, nargs) is shippable
