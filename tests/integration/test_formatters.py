@@ -181,9 +181,8 @@ def gunicorn_record(h: str, r: str, status: int) -> logging.LogRecord:
 
 def django_formatter() -> logging.Formatter:
     log = pytest.importorskip("django.utils.log")
-    pytest.importorskip(
-        "django.conf"
-    ).settings.configure() if not log.settings.configured else None
+    if not log.settings.configured:
+        log.settings.configure()
     made: logging.Formatter = log.ServerFormatter("[{server_time}] {message} {x}", style="{")
     return made
 

@@ -86,12 +86,13 @@ def test_django_admin_email(far_logger: logging.Logger) -> None:
     """The report that admins get."""
     conf = pytest.importorskip("django.conf")
     if not conf.settings.configured:
-        conf.settings.configure(SECRET_KEY="of this test")
+        conf.settings.configure()
     pytest.importorskip("django").setup()
     mail = pytest.importorskip("django.core.mail")
     override_settings = pytest.importorskip("django.test.utils").override_settings
     mail.outbox = []
     with override_settings(
+        SECRET_KEY="of this test",  # another test may have configured without one
         ADMINS=[("Admin", "admin@example.com")],  # as every version takes it
         EMAIL_BACKEND="django.core.mail.backends.locmem.EmailBackend",
         DEBUG=False,
