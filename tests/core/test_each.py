@@ -7,7 +7,6 @@ import pytest
 from tests.core.each import modules, own_tests
 
 NOT_YET = {
-    "payload/checks", "payload/json_survey",
     "receive/counters", "receive/events", "receive/state", "records/arrival", "records/batch",
     "records/json_form", "records/leaves", "records/objects", "records/portable",
     "records/record_names", "records/remote_error", "records/shown", "send/adoption",

@@ -13,9 +13,8 @@ import zlib
 import pytest
 
 from batchudp_handler.core.errors import DecodeError, Reason
-from batchudp_handler.core.payload.budget import Budget, printed
+from batchudp_handler.core.payload.budget import printed, printed_each, printed_value
 from batchudp_handler.core.payload.codec import Codec, decode_payload, encode_compact, encode_rows
-from batchudp_handler.core.payload.json_survey import charge_text
 from batchudp_handler.core.payload.limits import DecodeLimits
 from batchudp_handler.core.records.batch import BatchHeader
 from batchudp_handler.core.send.deliveries import make_delivery
@@ -150,32 +149,6 @@ def test_deep_json_is_refused_before_it_is_parsed(body: bytes) -> None:
     assert measure(Codec.JSON, body, times=3).milliseconds < MARGIN * MOST_MILLISECONDS
 
 
-@pytest.mark.parametrize(
-    ("body", "is_taken"),
-    [
-        (deep(64), True),
-        (deep(65), False),
-        (b'["' + b"[" * 1_000 + b'",' + deep(63) + b"]", True),
-        (rb'["\"' + b"[" * 1_000 + rb"\\" + b'",' + deep(63) + b"]", True),
-        (rb'["\\",' + deep(63) + b',"' + b"[" * 99 + b'"]', True),
-        (b'{"a":[{"b":' * 21 + b"[]" + b"}]}" * 21, True),
-        (b'{"a":[{"b":' * 22 + b"[]" + b"}]}" * 22, False),
-        (b"[" + b"[[1],2]," * 2_000 + deep(63) + b"]", True),
-        (b"[" + b"[[1],2]," * 2_000 + deep(64) + b"]", False),
-    ],
-    ids=range(9),
-)
-def test_depth_is_counted_outside_of_strings(body: bytes, is_taken: bool) -> None:
-    """The limit is exact."""
-    json.loads(body)
-    budget = Budget(LIMITS)
-    if is_taken:
-        charge_text(body, budget, 64)
-        return
-    with pytest.raises(DecodeError):
-        charge_text(body, budget, 64)
-
-
 def test_a_small_zip_of_much() -> None:
     """The limits are those of the payload, however small the datagram."""
     payload = compact(MANY, static={f"k{n}": "A" * 16_000 for n in range(55)})
@@ -230,6 +203,26 @@ def test_how_much_a_text_may_print(text: str, expected: int) -> None:
     """At least what JSON makes of it, twice."""
     assert printed(text) == expected
     assert len(json.dumps(text, ensure_ascii=False).encode()) - 2 <= expected
+
+
+def test_texts_together_cost_what_each_of_them_does() -> None:
+    """Whether they are all plain or one of them is not."""
+    for texts in ([], ["a", "bc"], ["a", "é", "\n", 'q"']):
+        assert printed_each(texts) == list(map(printed, texts))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("a\n", 0, -(10**300), 1.5, -1.7976931348623157e308, True, None, [], {}),
+        *([1, [2.5, None]], {"k": {"é": ["x"]}, "n": 10**30}),
+    ],
+    ids=range(11),
+)
+def test_how_much_a_value_may_print(value: object) -> None:
+    """At least what Python and JSON make of it."""
+    for text in (repr(value), json.dumps(value), json.dumps(value, ensure_ascii=False)):
+        assert len(text.encode()) <= printed_value(value)
 
 
 def test_more_is_allowed_where_the_limits_are_higher() -> None:
