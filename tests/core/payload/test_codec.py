@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import zlib
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchudp_handler.core.errors import DecodeError
+from batchudp_handler.core.errors import DecodeError, Reason
 from batchudp_handler.core.payload.codec import (
     BatchHeader,
     Codec,
@@ -22,6 +24,9 @@ from batchudp_handler.core.payload.codec import (
 from batchudp_handler.core.payload.limits import DecodeLimits
 from batchudp_handler.core.records.rebuild import records
 from batchudp_handler.core.records.snapshot import snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 HEADER = BatchHeader("near", {"service": "shop"})
 LIMITS = DecodeLimits()
@@ -51,6 +56,17 @@ def test_form_is_told_by_the_document(codec: Codec) -> None:
         assert all(vars(record)["service"] == "shop" for record in records(batch, {}))
 
 
+@pytest.mark.parametrize("compress", [bytes, zlib.compress], ids=["plain", "zlib"])
+def test_message_of_gelf(compress: Callable[[bytes], bytes]) -> None:
+    """It has a codec of its own, which only receivers know that were asked to."""
+    body = compress(json.dumps({"host": "web", "short_message": "hi", "sites": []}).encode())
+    (record,) = records(decode_payload(Codec.GELF, body, DecodeLimits(gelf=True)), {})
+    assert (record.getMessage(), vars(record)["hostname"]) == ("hi", "web")
+    with pytest.raises(DecodeError) as caught:
+        decode_payload(Codec.GELF, body, LIMITS)
+    assert caught.value.reason is Reason.CODEC
+
+
 def test_empty_batch() -> None:
     """Nothing to say is not an error to encode, and not a batch to decode."""
     assert encode_rows([], HEADER) == b"[]"
@@ -58,7 +74,7 @@ def test_empty_batch() -> None:
         decode_payload(0, encode_rows([], HEADER), LIMITS)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(codec=st.integers(0, 4), body=st.binary(max_size=80))
 def test_any_bytes_are_decoded_or_refused(codec: int, body: bytes) -> None:
     """No input makes anything but a batch or a `DecodeError`."""
@@ -66,7 +82,7 @@ def test_any_bytes_are_decoded_or_refused(codec: int, body: bytes) -> None:
         decode_payload(codec, body, LIMITS)
 
 
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 @given(data=st.data())
 def test_damaged_payload_is_decoded_or_refused(data: st.DataObject) -> None:
     """A byte changed, left out or put in: refused, or records that can be printed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -179,3 +180,60 @@ def test_size_of_a_busy_batch() -> None:
     codec, body = compress(encode_compact(snaps, HEADER))
     assert len(body) < 7 * 200
     assert len(decode_payload(codec, body, DecodeLimits())) == 200
+
+
+def test_no_records_and_what_holds_for_all_of_them() -> None:
+    """The header is said once, fields and all; a batch without records says nothing else."""
+    header = BatchHeader("web-1", {"service": "shop", "port": 80})
+    assert document(header=HEADER) == {"host": "web-1"}
+    assert document(header=header) == {
+        "host": "web-1",
+        "static": {"service": "shop", "port": 80},
+    }
+
+
+def test_values_with_types_are_said_twice() -> None:
+    """As JSON for those who know no types, and with tags for those who do."""
+    day = date(2026, 1, 2)
+    said = document(taken(due=day), taken(due="today", n=1), taken({"on": day}, ()))
+    assert said["extra"] == {"due": [[0, 1], ["2026-01-02", "today"]], "n": [[1], [1]]}
+    assert said["typed"] == {"due": [[0], [["date", "2026-01-02"]]]}
+    assert said["shape"] == [[2], [["tuple", {"on": ["date", "2026-01-02"]}, ["tuple"]]]]
+
+
+def test_milliseconds_of_another_clock_leave_the_second_alone() -> None:
+    """Only what differs from the time itself is said."""
+    said = document(taken(), taken(at=0.5, msecs=123.0))
+    assert said["msecs"] == [[1], [123.0]]
+    assert "created" not in said
+
+
+@pytest.mark.parametrize(
+    ("attributes", "seen"),
+    [
+        ({"name": "n" * 300}, {"name": "n" * 252 + "..."}),
+        ({"levelno": 10**9}, {"levelno": 10**6}),
+        ({"created": -5.0}, {"created": 0.0}),
+        ({"created": 1e12}, {"created": 253_370_764_799.0}),
+        ({"msecs": 1_000.0}, {"msecs": 0.0}),
+        ({"msecs": -1.0}, {"msecs": 0.0}),
+        ({"msecs": True}, {"msecs": 1.0}),
+        ({"relativeCreated": 1e16}, {"created": START, "relativeCreated": 0.0}),
+        ({"relativeCreated": 2e14}, {"relativeCreated": 2e14}),
+    ],
+    ids=range(9),
+)
+def test_what_receivers_refuse_travels_as_what_they_take(
+    attributes: dict[str, Any], seen: dict[str, Any]
+) -> None:
+    """A record that somebody changed arrives all the same, and its neighbours untouched."""
+    payload = encode_compact([taken()], HEADER)
+    (untouched,) = records(decode_payload(0, payload, DecodeLimits()), {})
+    for place in range(3):
+        snaps = [taken(), taken()]
+        snaps.insert(place, taken(**attributes))
+        far = records(decode_payload(0, encode_compact(snaps, HEADER), DecodeLimits()), {})
+        assert {record.getMessage() for record in far} == {"user alice did login in 12 ms"}
+        odd = far.pop(place)
+        assert {name: vars(odd)[name] for name in seen} == seen
+        assert vars(far[0]) == vars(far[1]) == vars(untouched)

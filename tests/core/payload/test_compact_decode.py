@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -298,6 +299,70 @@ def test_exception_that_is_no_text_is_left_out() -> None:
     batch = read(changed("exc", [[3], [5]]))
     assert made(batch)[3].exc_text is None
     assert batch.fields_refused == 1
+
+
+def test_number_of_places_is_limited() -> None:
+    """Tables may have no more rows than records are allowed, or than sites are."""
+    assert len(read(valid(), DecodeLimits(sites=2))) == 4
+    assert reason(valid(), DecodeLimits(sites=1)) is Reason.SHAPE
+    threads = [[1, "p", number, "t", None] for number in range(5)]
+    assert len(read(changed("origins", threads), DecodeLimits(records=5))) == 4
+    assert reason(changed("origins", threads), DecodeLimits(records=4)) is Reason.SHAPE
+
+
+def test_names_of_extras_are_limited() -> None:
+    """A batch keeps its first names; names that no attribute may have are left out as well."""
+    batch = read(valid(), DecodeLimits(extra_names=1))
+    assert (set(batch.extras), batch.fields_refused) == ({"user"}, 4)
+    document = valid()
+    document["extra"] = {"": [None, [1, 2, 3, 4]], "a\n": [[0], [1]], **document["extra"]}
+    batch = read(document)
+    assert (set(batch.extras), batch.fields_refused) == ({"user", "all"}, 5)
+
+
+def test_a_site_without_records() -> None:
+    """Its columns are empty, and a template that nobody uses is not tried."""
+    document = valid()
+    document["sites"].append(["idle", 20, "INFO", "/x.py", 1, "f", "%z %s", 1])
+    document["values"].append([[]])
+    batch = read(document)
+    assert (len(made(batch)), batch.templates_refused, batch.malformed) == (4, 0, 0)
+
+
+@pytest.mark.parametrize("value", [1e308, -1e308])
+def test_large_floats_print_more_than_small_ones(value: float) -> None:
+    """`%f` of them has three hundred digits, and each record is charged for them."""
+    limits = DecodeLimits(inflated_bytes=8_000, output_factor=2)
+    small, large = valid(), valid()
+    for document, number in ((small, 0.5), (large, value)):
+        document["sites"][0][6:8] = ["%f" * 40, 40]
+        document["values"][0] = [[number, number]] * 40
+    assert len(read(small, limits)) == 4
+    assert reason(large, limits) is Reason.OUTPUT_LIMIT
+
+
+def test_types_come_to_their_records() -> None:
+    """Extras of some or all rows, messages, exceptions; a typed value makes no extra."""
+    document = changed("values.1.0", ["[1]", "pool full"])
+    document["typed"] = {
+        "user": [[2], [["tuple", 2]]],
+        "all": [None, [["decimal", str(row)] for row in range(4)]],
+        "unknown": [[0], [["tuple"]]],
+    }
+    document["shape"] = [[1], [["tuple", ["list", 1], ["tuple"]]]]
+    document["error"] = [[3], [["ValueError"]]]
+    batch = read(document)
+    first, second, third, fourth = made(batch)
+    assert (vars(first)["user"], vars(third)["user"]) == (1, (2,))
+    assert vars(fourth)["all"] == Decimal(3)
+    assert (second.getMessage(), second.msg) == ("[1]", [1])
+    assert "unknown" not in vars(first)
+    assert batch.errors == ([3], [["ValueError"]])
+
+
+def test_types_are_an_object_of_columns() -> None:
+    """As extras are."""
+    assert reason({**valid(), "typed": []}) is Reason.SHAPE
 
 
 json_values: st.SearchStrategy[Any] = st.recursive(

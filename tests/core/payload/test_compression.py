@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import random
+import sys
 import zlib
+from types import ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,10 +16,14 @@ from batchudp_handler.core.payload.compression import (
     DICTIONARY,
     Codec,
     compress,
+    compress_baseline,
     compress_zstd,
     decompress,
 )
 from batchudp_handler.core.payload.limits import DecodeLimits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DICTIONARY_CHECKSUM = 0xEA535498
 LIMITS = DecodeLimits(inflated_bytes=100_000)
@@ -117,14 +125,77 @@ def test_unknown_codec_is_refused() -> None:
     assert refusal(9, b"[]") is Reason.CODEC
 
 
-def test_zstd_where_it_is_there() -> None:
-    """zstd is optional: read where Python or a package has it, refused elsewhere."""
+def test_baseline_is_a_whole_datagram() -> None:
+    """Three bytes and zlib's, which any program can make; or the payload, if that is shorter."""
+    payload = b'[{"message":"hello"}]'
+    assert compress_baseline(payload) == (Codec.ZLIB, payload)
+    _, datagram = compress_baseline(payload * 50)
+    assert datagram[:3] == b"\xcb\xf2\x01"
+    assert zlib.decompress(datagram[3:]) == payload * 50
+
+
+@pytest.mark.parametrize(
+    "pack",
+    [bytes, b" \n".__add__, zlib.compress, gzip.compress],
+    ids=["plain", "indented", "zlib", "gzip"],
+)
+def test_forms_of_gelf(pack: Callable[[bytes], bytes]) -> None:
+    """Told by the first bytes, and read only where it was asked for."""
+    message = b'{"short_message":"hi"}'
+    body = pack(message)
+    asked = DecodeLimits(inflated_bytes=100, gelf=True)
+    assert decompress(Codec.GELF, body, asked).strip() == message
+    assert refusal(Codec.GELF, body) is Reason.CODEC
+    with pytest.raises(DecodeError) as caught:
+        decompress(Codec.GELF, pack(b'{"short_message":"' + b"hi" * 99 + b'"}'), asked)
+    assert caught.value.reason is Reason.INFLATE_LIMIT
+
+
+class ZlibAsZstd(ModuleType):
+    """What the codec uses of `compression.zstd`, for a Python that has none: zlib inside."""
+
+    CompressionParameter = DecompressionParameter = SimpleNamespace(
+        window_log="window_log", window_log_max="window_log_max"
+    )
+
+    @staticmethod
+    def compress(payload: bytes, options: dict[str, int]) -> bytes:
+        assert options == {"window_log": 20}
+        return zlib.compress(payload)
+
+    @staticmethod
+    def ZstdDecompressor(options: dict[str, int]) -> Any:
+        assert options == {"window_log_max": LIMITS.zstd_window_log}
+        return zlib.decompressobj()
+
+
+@pytest.fixture
+def zstd(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make sure that there is a zstd: the real one if any can be imported."""
     try:
-        codec, body = compress_zstd(b"abc" * 1_000)
+        compress_zstd(b"")
     except ImportError:
-        assert refusal(Codec.ZSTD, b"\x28\xb5\x2f\xfd") is Reason.CODEC
-        return
+        monkeypatch.setitem(sys.modules, "compression.zstd", ZlibAsZstd("compression.zstd"))
+
+
+@pytest.mark.usefixtures("zstd")
+def test_zstd_where_it_is_there() -> None:
+    """Bounded as zlib is, and nothing that does not pay."""
+    codec, body = compress_zstd(b"abc" * 1_000)
+    assert codec is Codec.ZSTD
+    assert len(body) < 100
     assert decompress(codec, body, LIMITS) == b"abc" * 1_000
+    assert compress_zstd(NOISE) == (Codec.JSON, NOISE)
     _, bomb = compress_zstd(bytes(1_000_000))
     assert refusal(Codec.ZSTD, bomb) is Reason.INFLATE_LIMIT
     assert refusal(Codec.ZSTD, body + b"x") is Reason.CODEC
+    assert refusal(Codec.ZSTD, body[:-1]) is Reason.CODEC
+
+
+def test_zstd_where_it_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is optional: what came is refused, and whoever wants to send it is told."""
+    for name in ("compression.zstd", "backports.zstd"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert refusal(Codec.ZSTD, b"\x28\xb5\x2f\xfd") is Reason.CODEC
+    with pytest.raises(ImportError):
+        compress_zstd(b"abc")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -61,6 +62,31 @@ def test_short_entry_leaves_out_what_is_empty() -> None:
     assert snap is not None
     (entry,) = json.loads(encode_rows([snap], BatchHeader("near", {})))
     assert not {"extra", "exc_text", "stack_info", "hops"} & set(entry)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "member", "said"),
+    [
+        ({"name": "n" * 300}, "name", "n" * 252 + "..."),
+        ({"created": -1.0}, "created", 0.0),
+        ({"msecs": float("nan")}, "msecs", 0.0),
+        ({"threadName": "\ud800"}, "threadName", "\ud800"),
+        ({"size": 10**400}, "extra", {"size": str(10**400)}),
+        ({"due": date(2026, 1, 2)}, "extra", {"due": "2026-01-02"}),
+    ],
+    ids=["name", "time", "milliseconds", "surrogate", "long number", "type"],
+)
+def test_what_json_or_readers_refuse_is_said_as_they_take_it(
+    attributes: dict[str, Any], member: str, said: object
+) -> None:
+    """The record arrives, and so do its neighbours."""
+    near = [logging.LogRecord("a", 20, "p", 1, text, (), None) for text in ("a", "b", "c")]
+    vars(near[1]).update({"created": 5.0, "msecs": 0.0, **attributes})
+    snaps = [snapshot(record, format_exception=str) or () for record in near]
+    payload = encode_rows(snaps, BatchHeader("near", {}))
+    assert json.loads(payload)[1][member] == said
+    far = records(decode_payload(0, payload, LIMITS), {})
+    assert [record.getMessage() for record in far] == ["a", "b", "c"]
 
 
 # Others'
@@ -175,6 +201,15 @@ def test_members_nobody_knows_become_extras() -> None:
     """Fields beside the message are attributes, as those in `extra` are, which win."""
     fields = vars(one(message="x", user="bob", extra={"n": 1, "user": "eve"}, exc_info="forged"))
     assert (fields["user"], fields["n"], fields["exc_info"]) == ("eve", 1, None)
+
+
+@pytest.mark.parametrize("extra", ["text", 5, [1], True])
+def test_extra_that_is_no_object_is_left_out(extra: object) -> None:
+    """It is counted, and the members beside it are kept."""
+    batch = read({"message": "x", "user": "bob", "extra": extra})
+    (record,) = records(batch, {})
+    assert (vars(record)["user"], hasattr(record, "extra")) == ("bob", False)
+    assert (batch.fields_refused, batch.malformed) == (1, 0)
 
 
 def test_host_exception_and_stack() -> None:

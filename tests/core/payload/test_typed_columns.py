@@ -191,3 +191,15 @@ def test_types_that_the_budget_does_not_allow_are_left_out() -> None:
     assert [type(whole[row].msg) for row in (0, 999)] == [dict, dict]
     assert type(vars(whole[999])["when"]) is date
     assert whole[-1].exc_info is not None
+
+
+def test_types_that_would_print_too_much_refuse_the_payload() -> None:
+    """A few characters that stand for much: the same as where it is said without types."""
+    digits = ["decimal", "1"]
+    parsed = document(record(due="today"))
+    parsed["typed"] = {"due": [[0], [["list", *[digits] * 20]]]}
+    assert read(parsed).fields_refused == 0
+    size = len(json.dumps(parsed))
+    with pytest.raises(DecodeError) as caught:
+        read(parsed, DecodeLimits(inflated_bytes=size, output_factor=8))
+    assert caught.value.reason is Reason.OUTPUT_LIMIT
