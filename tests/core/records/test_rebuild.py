@@ -6,15 +6,20 @@ import copy
 import logging
 import pickle
 import sys
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from batchudp_handler.core.payload.codec import BatchHeader, decode_payload, encode_compact
 from batchudp_handler.core.payload.limits import DecodeLimits
+from batchudp_handler.core.records import rebuild
 from batchudp_handler.core.records.arrival import Arrival, ArrivedRecord, arrival_of
 from batchudp_handler.core.records.rebuild import attribute_name, records
 from batchudp_handler.core.records.snapshot import Snapshot, snapshot
+
+if TYPE_CHECKING:
+    from batchudp_handler.core.records.batch import Batch
 
 PROVENANCE: dict[str, Any] = {
     "remote_addr": ("192.0.2.1", 5),
@@ -169,3 +174,90 @@ def test_exceptions_are_restored_where_that_is_wanted() -> None:
     assert traceback is error.__traceback__ is not None  # type: ignore[union-attr]
     formatter = logging.Formatter()
     assert formatter.format(far) == formatter.format(near)
+
+
+def mixed() -> Batch:
+    """Three rows, of which the second was refused, with something in every column."""
+    snaps = [taken(record("%s", number)) for number in range(3)]
+    batch = decode_payload(0, encode_compact(snaps, BatchHeader("near", {})), DecodeLimits())
+    errors = [{"text": f"error {number}"} for number in range(3)]
+    return replace(
+        batch,
+        contents=[batch.contents[0], None, batch.contents[2]],
+        extras={"user": (None, ["a", "b", "c"]), "hops": ([1, 2], [8, 9])},
+        stack_info=([0, 1], ["stack", "refused"]),
+        errors=([1, 2], errors[1:]),
+    )
+
+
+def test_a_refused_record_costs_no_other_anything() -> None:
+    """The rest have the extras, texts and exceptions of their own rows."""
+    first, last = map(vars, records(mixed(), PROVENANCE, restore_exceptions=True))
+    assert (first["args"], last["args"]) == ((0,), (2,))
+    assert (first["user"], last["user"]) == ("a", "c")
+    assert (first["stack_info"], last["stack_info"]) == ("stack", None)
+    assert (first["hops"], last["hops"]) == (1, 9)
+    assert first["exc_info"] is None
+    assert str(last["exc_info"][1]) == "error 2"
+
+
+def test_only_the_record_with_an_extra_says_that_it_hides_something() -> None:
+    """The receiver's own value stands in all others."""
+    first, last = map(arrival_of, records(mixed(), PROVENANCE))
+    assert first is not None
+    assert last is not None
+    assert (first.hops, first.shadowed) == (1, frozenset())
+    assert (last.hops, last.shadowed) == (1, frozenset({"hops"}))
+
+
+def test_part_of_a_batch_with_refused_records() -> None:
+    """Rows are counted, not records, so portions never overlap."""
+    batch = mixed()
+    parts = [records(batch, PROVENANCE, start=at, stop=at + 1) for at in range(3)]
+    assert [[vars(far)["user"] for far in part] for part in parts] == [["a"], [], ["c"]]
+    assert [far.stack_info for part in parts for far in part] == ["stack", None]
+
+
+class Refusing(logging.LogRecord):
+    def __init__(self, *args: Any) -> None:
+        raise SystemExit("no record")
+
+
+def no_attributes(*args: Any) -> Any:
+    return object()
+
+
+@pytest.mark.parametrize(
+    ("factory", "error"), [(Refusing, SystemExit), (no_attributes, AttributeError)]
+)
+def test_a_record_factory_that_fails_costs_its_own_kind_only(
+    factory: Any, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The records arrive as plain ones, and the program is told what was raised."""
+    batch = decode_payload(
+        0, encode_compact([taken(record())], BatchHeader("near", {})), DecodeLimits()
+    )
+    monkeypatch.setattr(logging, "_logRecordFactory", factory)
+    told: list[BaseException] = []
+    (far,) = records(batch, PROVENANCE, on_error=told.append)
+    (again,) = records(batch, PROVENANCE)
+    assert [*map(type, told)] == [error]
+    assert type(far) is type(again) is ArrivedRecord
+    assert far.getMessage() == again.getMessage() == "hello"
+    assert arrival_of(far) == Arrival("near", **PROVENANCE)
+
+
+@pytest.mark.parametrize("task", ["task", None])
+@pytest.mark.parametrize("has_task", [True, False], ids=["3.12", "3.11"])
+def test_a_task_has_a_name_where_this_python_has_one(
+    has_task: bool, task: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Python whose records have no `taskName` gets none unless the far side had one."""
+    batch = decode_payload(
+        0, encode_compact([taken(record())], BatchHeader("near", {})), DecodeLimits()
+    )
+    [(process, process_name, thread, thread_name, _, *more)] = batch.origins
+    origin = (process, process_name, thread, thread_name, task, *more)
+    monkeypatch.setattr(rebuild, "HAS_TASK", has_task)
+    (far,) = records(replace(batch, origins=[origin]), PROVENANCE)
+    assert vars(far).get("taskName", "missing") == (task if has_task or task else "missing")

@@ -95,3 +95,32 @@ def test_any_structure_is_kept_with_its_types(message: object, args: object, sha
     """Unless it has to be cut, or is none."""
     made = message_shape(message, args)
     assert (made.value if type(made) is Typed else made) == shape
+
+
+class Made(dict[str, Any]):
+    """Gives what it does not hold, as the atoms of gunicorn do."""
+
+    def __getitem__(self, name: str) -> Any:
+        return dict.get(self, name.lower(), "-")
+
+
+class Raising(dict[str, Any]):
+    def __getitem__(self, name: str) -> Any:
+        raise ZeroDivisionError
+
+
+def test_a_mapping_that_makes_up_values_gives_those_that_the_message_names() -> None:
+    """What it holds travels as well, except for headers that are not shown."""
+    args = Made({"h": "1.2.3.4", "{cookie}i": "secret", "{host}i": "example"})
+    made = message_shape("%(h)s %(x)s %({Host}i)s", args)
+    assert made is not None
+    _, mapping = made.value
+    assert mapping == {"h": "1.2.3.4", "x": "-", "{Host}i": "example"}
+    assert type(mapping) is dict
+
+
+def test_a_mapping_that_raises_has_no_values() -> None:
+    """Its record is rendered on the near side, which shows what could not be printed."""
+    made = message_shape("%(a)s", Raising(a=1))
+    assert made is not None
+    assert made.value == ("%(a)s", None)

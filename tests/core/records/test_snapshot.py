@@ -16,6 +16,7 @@ from batchudp_handler.core.records.arrival import Arrival, arrival_of
 from batchudp_handler.core.records.kept import Typed
 from batchudp_handler.core.records.rebuild import records
 from batchudp_handler.core.records.snapshot import MAX_HOPS, capture, completed, render, snapshot
+from batchudp_handler.core.records.weight import LIGHT, Long
 
 if TYPE_CHECKING:
     from batchudp_handler.core.records.batch import Snapshot
@@ -82,6 +83,39 @@ def test_capturing_in_two_steps(near: logging.LogRecord) -> None:
     captured = capture(near, exception_text, False)
     assert captured is not None
     assert list(map(plain, completed([captured])[0])) == list(map(plain, taken(near)))
+
+
+@pytest.mark.parametrize(
+    ("near", "is_long"),
+    [
+        (record("%s", "x" * LIGHT), False),
+        (record("%s %s", 1, "x" * (LIGHT + 1)), True),
+        (record("x" * (LIGHT + 1)), True),
+        (record("%s", "short", user="ada"), False),
+        (record("%s", "x" * (LIGHT + 1), user="ada"), True),
+        (record("hello", user="x" * (LIGHT + 1)), True),
+        (record("hello", exc_text="Error"), True),
+        (record("hello", stack_info="stack"), True),
+    ],
+    ids=["just", "argument", "message", "extra", "both", "long-extra", "exception", "stack"],
+)
+def test_a_record_that_may_have_a_long_text_says_so(
+    near: logging.LogRecord, is_long: bool
+) -> None:
+    """It is weighed before it waits, and no other one is."""
+    captured = capture(near, exception_text, False)
+    assert (type(captured) is Long) is is_long
+
+
+@pytest.mark.parametrize("has_task", [True, False], ids=["3.12", "3.11"])
+def test_a_task_that_somebody_named_is_taken(
+    has_task: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where `logging` itself names no task, a filter may have done so."""
+    monkeypatch.setattr(places, "HAS_TASK", has_task)
+    snap = taken(record("hello", user=1, taskName="task"))
+    assert snap[places.TASKNAME] == "task"
+    assert snap[places.EXTRAS] == {"user": 1}
 
 
 def test_what_changes_after_the_capture_does_not_count() -> None:

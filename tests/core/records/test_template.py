@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 
 from batchudp_handler.core.records.template import (
     MAX_PADDING,
+    MAX_SHAPED,
     SCALARS,
     fallback_text,
     is_portable,
+    is_shaped,
     is_trusted,
     padding,
 )
@@ -116,6 +118,42 @@ def test_trusted_template_never_raises_nor_explodes(
     template = "".join(parts)
     if is_trusted(template, tuple(map(type, args))):
         assert len(template % args) <= len(template) + MAX_PADDING + len(args) * 700
+
+
+SHAPED = {
+    "structure": (({"a": 1}, ()), "{'a': 1}", True),
+    "another-text": (({"a": 1}, ()), "{'a': 2}", False),
+    "text-alone": (("text", ()), "text", False),
+    "mapping": (("%(a)s %(b)d", {"a": "x", "b": 5}), "x 5", True),
+    "mapping-says-else": (("%(a)s", {"a": "x"}), "y", False),
+    "no-template": ((5, {"a": "x"}), "5", False),
+    "no-mapping": (("%s", ("x",)), "x", False),
+    "empty-mapping": (("text", {}), "text", False),
+    "missing": (("%(b)s", {"a": "x"}), "%(b)s {'a': 'x'}", False),
+    "no-number": (("%(a)d", {"a": "x"}), "x", False),
+    "width": (("%(a)5s", {"a": "x"}), "    x", True),
+    "too-wide": (("%(a)1000s", {"a": "x"}), " " * 999 + "x", False),
+    "star": (("%(a)*d", {"a": 1}), "1", False),
+    "long-template": (
+        ("x" * (MAX_SHAPED + 1) + "%(a)s", {"a": "x"}),
+        "x" * (MAX_SHAPED + 2),
+        False,
+    ),
+    "longest-template": (
+        ("x" * (MAX_SHAPED - 5) + "%(a)s", {"a": "x"}),
+        "x" * (MAX_SHAPED - 4),
+        True,
+    ),
+    "grows": (("%(a)s" * 200, {"a": "x" * 10_000}), "x", False),
+    "long": (("%(a)s", {"a": "x" * 10_000}), "x" * 10_000, True),
+}
+
+
+@pytest.mark.parametrize("name", SHAPED)
+def test_a_shape_prints_exactly_what_it_is_said_to_print(name: str) -> None:
+    """It is tried once, within bounds; then it does so in every handler."""
+    content, text, shaped = SHAPED[name]
+    assert is_shaped(content, text) is shaped
 
 
 def test_caches_are_bounded() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from batchudp_handler.core.records.snapshot import capture
-from batchudp_handler.core.records.weight import Long, text_bytes
+from batchudp_handler.core.records.weight import LIGHT, Long, text_bytes
 
 LONG = "x" * 10_000
 
@@ -28,8 +28,10 @@ def captured(message: object, *args: object, **more: Any) -> tuple[Any, ...]:
         captured("short", extra="text", number=5),
         captured("short", nested={"a": ["text", {"b": 1}]}),
         captured("short", exc_text="Error: text"),
+        captured("short", pair=("text", 5), more={1}),
+        captured({"event": "text"}),
     ],
-    ids=["plain", "extras", "nested", "exception"],
+    ids=["plain", "extras", "nested", "exception", "typed", "structure"],
 )
 def test_short_texts_are_light(taken: tuple[Any, ...]) -> None:
     """They are charged flat: a plain record is not even looked at."""
@@ -71,6 +73,28 @@ def test_long_texts_are_weighed(taken: tuple[Any, ...]) -> None:
     """Wherever they are, and with what holds them."""
     assert type(taken) is Long
     assert 10_000 <= text_bytes(taken) < 20_000
+
+
+@pytest.mark.parametrize(
+    "taken",
+    [
+        captured("short", pair=(LONG, 5)),
+        captured("short", nested=[1, ("a", LONG)]),
+        captured({"event": LONG}),
+        captured("%(a)s", {"a": LONG}),
+    ],
+    ids=["typed", "nested", "structure", "mapping"],
+)
+def test_typed_values_weigh_twice(taken: tuple[Any, ...]) -> None:
+    """What is made of them for those who read JSON waits beside them."""
+    assert type(taken) is Long
+    assert 20_000 <= text_bytes(taken) < 40_000
+
+
+def test_many_short_items_are_weighed() -> None:
+    """They take memory, too."""
+    assert text_bytes(captured("short", numbers=[0] * (LIGHT + 1))) > 8 * LIGHT
+    assert not text_bytes(captured("short", numbers=[0] * LIGHT))
 
 
 def test_wide_characters_weigh_more() -> None:
