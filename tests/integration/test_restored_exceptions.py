@@ -87,12 +87,12 @@ def test_django_admin_email(far_logger: logging.Logger) -> None:
     conf = pytest.importorskip("django.conf")
     if not conf.settings.configured:
         conf.settings.configure()
+    conf.settings.SECRET_KEY = "of this test"  # another test may have configured without one
     pytest.importorskip("django").setup()
     mail = pytest.importorskip("django.core.mail")
     override_settings = pytest.importorskip("django.test.utils").override_settings
     mail.outbox = []
     with override_settings(
-        SECRET_KEY="of this test",  # another test may have configured without one
         ADMINS=[("Admin", "admin@example.com")],  # as every version takes it
         EMAIL_BACKEND="django.core.mail.backends.locmem.EmailBackend",
         DEBUG=False,
