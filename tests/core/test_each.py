@@ -24,7 +24,10 @@ def test_each_module_has_its_own_test_file(module: str) -> None:
 def test_a_file_belongs_to_the_longest_name() -> None:
     """What tests the decoder does not count for the encoder."""
     assert own_tests("payload/compact") == ["tests/core/payload/test_compact.py"]
-    assert own_tests("payload/compact_decode") == ["tests/core/payload/test_compact_decode.py"]
+    assert own_tests("payload/compact_decode") == [
+        "tests/core/payload/test_compact_decode.py",
+        "tests/core/payload/test_compact_decode_limits.py",
+    ]
 
 
 def test_what_only_says_a_type_needs_no_tests() -> None:

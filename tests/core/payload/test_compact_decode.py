@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchudp_handler.core.errors import DecodeError, Reason
-from batchudp_handler.core.payload.codec import decode_payload
-from batchudp_handler.core.payload.limits import DecodeLimits
-from batchudp_handler.core.records.rebuild import records
+from tests.core.payload.compact_documents import changed, made, read, reason, valid
 
-if TYPE_CHECKING:
-    from batchudp_handler.core.records.batch import Batch
-
-LIMITS = DecodeLimits()
 EVERY = logging.Formatter(
     "%(name)s %(levelno)d %(levelname)s %(pathname)s %(filename)s %(module)s %(lineno)d "
     "%(funcName)s %(created)f %(asctime)s %(msecs)03d %(relativeCreated)d %(thread)d "
@@ -30,57 +23,6 @@ BRACES = logging.Formatter(
     "{created:.3f}{msecs:03.0f}{relativeCreated:.0f}{message:<5}",
     style="{",
 )
-
-
-def valid() -> dict[str, Any]:
-    """Four records of two sites and two threads, with every member there is."""
-    return {
-        "host": "web-1",
-        "static": {"service": "shop"},
-        "time": 1_700_000_000_000_000,
-        "start": 1_699_999_999_000_000,
-        "delta": [5, 10, -3],
-        "msecs": [[0], [12.0]],
-        "created": [[1], [1_700_000_000.5]],
-        "relative": [[2], [7.25]],
-        "sites": [
-            ["shop", 20, "INFO", "/srv/shop.py", 5, "run", "%s took %d ms", 2],
-            ["db", 30, "WARNING", "/srv/db.py", 6, None, None, 0, "db.py", "db"],
-        ],
-        "origins": [[7, "MainProcess", 9, "MainThread", None], [8, "p", 1, "t", "Task-1", "h", 1]],
-        "site": [0, 1, 0, 1],
-        "origin": [0, 0, 1, 0],
-        "strings": ["alice", "slow"],
-        "values": [[{"of": [0, 0]}, [12, 13]], [["pool empty", "pool full"]]],
-        "extra": {"user": [[0, 2], [1, {"id": [2]}]], "all": [None, [1, 2, 3, 4]]},
-        "exc": [[3], ["Traceback"]],
-        "stack": [[1], {"of": [1]}],
-    }
-
-
-def read(document: object, limits: DecodeLimits = LIMITS) -> Batch:
-    return decode_payload(0, json.dumps(document).encode(), limits)
-
-
-def made(batch: Batch) -> list[logging.LogRecord]:
-    return records(batch, {"received": 5.0})
-
-
-def reason(document: object, limits: DecodeLimits = LIMITS) -> Reason:
-    with pytest.raises(DecodeError) as caught:
-        read(document, limits)
-    return caught.value.reason
-
-
-def changed(path: str, value: object) -> dict[str, Any]:
-    """The valid document with one value replaced; `path` like `sites.0.1`."""
-    document: Any = valid()
-    *parents, last = [int(step) if step.isdigit() else step for step in path.split(".")]
-    place = document
-    for step in parents:
-        place = place[step]
-    place[last] = value
-    return document  # type: ignore[no-any-return]  # built from Any
 
 
 def test_every_member_is_read() -> None:
@@ -235,89 +177,11 @@ def test_trust_depends_on_the_types_of_each_record() -> None:
     assert batch.templates_refused == 1
 
 
-def test_limits_on_numbers() -> None:
-    """Too many records, or arguments, are refused."""
-    assert reason(valid(), DecodeLimits(records=3)) is Reason.TOO_MANY_RECORDS
-    assert read(valid(), DecodeLimits(args=1)).malformed == 2
-
-
-def test_what_the_table_multiplies_to_is_limited() -> None:
-    """Strings of the table are short; what records take from it is charged (test_budget.py)."""
-    assert reason(changed("strings.0", "x" * 1_025)) is Reason.INFLATE_LIMIT
-
-
-def test_long_texts_are_cut() -> None:
-    """Messages, exceptions, names and extras beyond their limits end in a marker."""
-    limits = DecodeLimits(text_characters=50, extra_characters=40, name_characters=20)
-    document = valid()
-    document["values"][1][0] = ["m" * 60, "short"]
-    document["values"][0][0] = ["a" * 60, "b"]
-    document["exc"] = [[3], ["e" * 60 + "!"]]
-    document["extra"]["user"][1][0] = "u" * 60
-    document["sites"][0][0] = "n" * 60
-    batch = read(document, limits)
-    first, second, _, fourth = made(batch)
-    assert second.getMessage() == "m" * 50 + "… [truncated 10 characters]"
-    assert first.getMessage().startswith("a" * 50 + "… [")
-    assert fourth.exc_text == f"{'e' * 12}\n… [truncated 36 characters] …\n{'e' * 12}!"
-    assert vars(first)["user"] == "u" * 40 + "… [truncated 20 characters]"
-    assert first.name == "n" * 20 + "… [truncated 40 characters]"
-    assert batch.truncated == 5
-
-
-@pytest.mark.parametrize(
-    ("value", "kept"),
-    [
-        ([[[1]]], True),
-        ([[[[1]]]], False),
-        ({"a": {"b": {"c": 1}}}, True),
-        ({"a": {"b": {"c": {"d": 1}}}}, False),
-        (["x" * 30], True),
-        (["x" * 300], False),
-        ({"x" * 300: 1}, False),
-    ],
-    ids=range(7),
-)
-def test_extras_are_limited_in_depth_and_size(value: object, kept: bool) -> None:
-    """A container that is too deep or too large is left out; the record stays."""
-    limits = DecodeLimits(extra_depth=3, extra_characters=100)
-    batch = read(changed("extra.user.1.1", value), limits)
-    assert len(made(batch)) == 4
-    assert hasattr(made(batch)[2], "user") is kept
-    assert batch.fields_refused == (0 if kept else 1)
-
-
-def test_number_of_extras_per_record_is_limited() -> None:
-    """A record keeps its first extras; the others are counted."""
-    batch = read(valid(), DecodeLimits(extras=1))
-    assert batch.fields_refused == 2
-    assert [hasattr(record, "all") for record in made(batch)] == [False, True, False, True]
-
-
 def test_exception_that_is_no_text_is_left_out() -> None:
     """Formatters add `exc_text` to a `str`, so nothing else may be in it."""
     batch = read(changed("exc", [[3], [5]]))
     assert made(batch)[3].exc_text is None
     assert batch.fields_refused == 1
-
-
-def test_number_of_places_is_limited() -> None:
-    """Tables may have no more rows than records are allowed, or than sites are."""
-    assert len(read(valid(), DecodeLimits(sites=2))) == 4
-    assert reason(valid(), DecodeLimits(sites=1)) is Reason.SHAPE
-    threads = [[1, "p", number, "t", None] for number in range(5)]
-    assert len(read(changed("origins", threads), DecodeLimits(records=5))) == 4
-    assert reason(changed("origins", threads), DecodeLimits(records=4)) is Reason.SHAPE
-
-
-def test_names_of_extras_are_limited() -> None:
-    """A batch keeps its first names; names that no attribute may have are left out as well."""
-    batch = read(valid(), DecodeLimits(extra_names=1))
-    assert (set(batch.extras), batch.fields_refused) == ({"user"}, 4)
-    document = valid()
-    document["extra"] = {"": [None, [1, 2, 3, 4]], "a\n": [[0], [1]], **document["extra"]}
-    batch = read(document)
-    assert (set(batch.extras), batch.fields_refused) == ({"user", "all"}, 5)
 
 
 def test_a_site_without_records() -> None:
@@ -327,18 +191,6 @@ def test_a_site_without_records() -> None:
     document["values"].append([[]])
     batch = read(document)
     assert (len(made(batch)), batch.templates_refused, batch.malformed) == (4, 0, 0)
-
-
-@pytest.mark.parametrize("value", [1e308, -1e308])
-def test_large_floats_print_more_than_small_ones(value: float) -> None:
-    """`%f` of them has three hundred digits, and each record is charged for them."""
-    limits = DecodeLimits(inflated_bytes=8_000, output_factor=2)
-    small, large = valid(), valid()
-    for document, number in ((small, 0.5), (large, value)):
-        document["sites"][0][6:8] = ["%f" * 40, 40]
-        document["values"][0] = [[number, number]] * 40
-    assert len(read(small, limits)) == 4
-    assert reason(large, limits) is Reason.OUTPUT_LIMIT
 
 
 def test_types_come_to_their_records() -> None:
