@@ -276,6 +276,6 @@ class Indexed:
 )
 def test_a_number_is_what_an_object_stands_for(line: object, number: float | None) -> None:
     """None where it stands for none."""
-    place = plain_place(get_place(attributes(lineno=line)))
+    place = plain_place(get_place(complete(attributes(lineno=line))))
     found = place[SITE_NAMES.index("lineno")]
     assert (found, type(found)) == (number, type(number))
