@@ -20,7 +20,17 @@ if TYPE_CHECKING:
 
     from batchudp_handler.core.records.batch import Snapshot
 
-from tests.core.send.bench import WALL, Bench, acknowledged, encode, header, is_data, records, seqs
+from tests.core.send.bench import (
+    WALL,
+    Bench,
+    acknowledged,
+    encode,
+    header,
+    is_data,
+    records,
+    seqs,
+    syncs,
+)
 
 
 def test_what_belongs_to_a_stream_cannot_be_reconfigured() -> None:
@@ -205,23 +215,19 @@ def test_who_looks_for_a_receiver_tells_what_time_it_is() -> None:
     assert header(question).sealed_at == int(WALL) + 500
 
 
-def test_what_waits_is_not_cut_again_for_a_size_that_is_the_same() -> None:
-    """The path says its size often, and encoding is the dearest part of sending."""
-    encoded = 0
-
-    def counted(snapshots: Sequence[Snapshot]) -> Encoded:
-        nonlocal encoded
-        encoded += 1
-        return encode(snapshots)
-
-    bench = Bench(encoder=counted)
-    bench.log(1)
-    bench.sender.datagram_to_send(0.0)
-    bench.sender.on_datagram_sent(0.0)
-    waiting = bench.sender.datagram_to_send(0.0)
-    bench.sender.set_max_datagram_size(200)
-    assert bench.sender.datagram_to_send(0.0) is waiting
-    assert encoded == 1
+def test_a_size_that_is_told_again_changes_nothing() -> None:
+    """The path says its size often; what was learned of it since would be forgotten each time."""
+    bench = acknowledged(max_datagram_size=1_432)
+    bench.log(*range(10_000, 11_000))
+    bench.open()
+    while bench.sender.max_datagram_size == 1_432:  # large datagrams vanish
+        assert bench.now < 10.0
+        bench.now = max(bench.now, bench.sender.next_timeout() or 0.0)
+        if syncs(bench.send()):
+            bench.ack()
+        if bench.sender.max_datagram_size == 1_432:
+            bench.sender.set_max_datagram_size(1_432)
+    assert bench.sender.max_datagram_size == 1_200
 
 
 def test_no_size_is_below_what_every_path_carries() -> None:

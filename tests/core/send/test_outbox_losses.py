@@ -133,14 +133,29 @@ def test_a_record_in_fragments_that_the_spool_deletes_is_counted_once() -> None:
     """Each of its numbers is told; what the spool never had is none of ours."""
     bench = with_spool(max_retained_bytes=100)
     spool: dict[int, bytes] = {}
-    bench.log(BIG)
+    bench.log(BIG, BIG)
     bench.until(0.0)
     store_all(bench, spool)
-    assert len(spool) > 2
+    assert len(spool) > 4
     bench.sender.on_spool_dropped(0, max(spool) + 10)
-    assert bench.dropped == {"spool_full": 1}
+    assert bench.dropped == {"spool_full": 2}
     assert bench.sender.floor == len(spool)
-    bench.check_identity(1)
+    bench.check_identity(2)
+
+
+def test_what_was_lost_once_is_not_counted_again() -> None:
+    """Its number stays until the floor passes it, and the spool may tell of it again."""
+    bench = with_spool(max_retained_bytes=100)
+    bench.log(BIG, BIG)
+    bench.until(0.0)
+    store_all(bench, {})
+    last = bench.sender.window.next_seq - 1
+    for _ in range(2):
+        bench.sender.on_loaded(last, None)
+    bench.sender.on_spool_dropped(last, last)
+    assert bench.dropped == {"spool_corrupt": 1}
+    assert bench.sender.spooled_records == 1
+    bench.check_identity(2)
 
 
 def test_a_record_that_lost_its_last_fragment_is_given_up_and_the_next_arrives() -> None:

@@ -213,6 +213,22 @@ def test_a_full_socket_is_waited_for_and_then_counts_as_a_failure() -> None:
     assert world.counters.sent == 501
 
 
+def test_an_acknowledged_stream_takes_nothing_while_the_socket_is_full() -> None:
+    """What waits can still be dropped one by one."""
+    world = World(acknowledged=True)
+    world.log(1)
+    answered(world)
+    world.turn()
+    world.log(500)
+    world.refuse = [(SendFailure.WOULD_BLOCK, True)]
+    world.turn(is_urgent=True)
+    assert world.session.is_blocked
+    assert world.session.own.wanted_records > 0
+    assert len(world.waiting) > 0
+    world.turn()
+    assert not world.waiting
+
+
 def test_the_size_of_datagrams_follows_the_path() -> None:
     """If it is to; where nobody knows it, a size that nearly all paths carry."""
     world = World(max_datagram_size=9_000)
@@ -388,6 +404,20 @@ def test_a_close_without_a_socket_has_nobody_to_tell() -> None:
     world.session.begin_close(0, world.now)
     world.turn()
     assert world.session.is_closed
+
+
+def test_a_close_takes_all_that_waited_however_long_the_socket_refuses() -> None:
+    """Goodbye is said after the last of it, and not when the close begins."""
+    world = World()
+    world.log(2_000)
+    world.refuse = [(SendFailure.UNREACHABLE, False)]
+    world.session.begin_close(len(world.waiting), world.now)
+    world.turn()
+    assert len(world.waiting) > 0
+    world.now += 1.0
+    world.turn()
+    assert world.counters.sent == 2_000
+    assert not world.waiting
 
 
 def test_no_goodbye_is_said_before_everything_is_confirmed() -> None:
