@@ -93,6 +93,7 @@ def test_parts_of_another_kind_are_refused(tag: str, odd: Any) -> None:
         ("complex", ["1", 2]),
         ("bytes", ["a"]),
         ("bytes", ["ä==="]),
+        ("bytes", ["YW I="]),
         ("uuid", ["5"]),
         ("ip4", ["1.2.3"]),
         ("ip6", ["::g"]),

@@ -146,6 +146,7 @@ SHAPED = {
     ),
     "grows": (("%(a)s" * 200, {"a": "x" * 10_000}), "x", False),
     "long": (("%(a)s", {"a": "x" * 10_000}), "x" * 10_000, True),
+    "cut-by-precision": (("%(a).1s", {"a": "x" * 10_000}), "x", False),
 }
 
 
