@@ -94,6 +94,20 @@ def test_causes_and_contexts_are_kept() -> None:
     assert isinstance(restored(raised(alone)).__cause__, RemoteTraceback)
 
 
+def test_a_module_that_is_no_text_is_left_out() -> None:
+    """Whatever it does when it is compared."""
+
+    class Odd:
+        def __eq__(self, _other: object) -> bool:
+            raise LookupError
+
+        __hash__ = None  # type: ignore[assignment]
+
+    odd = type("OddError", (Exception,), {"__module__": Odd()})
+    described = describe(odd("text"))
+    assert described == {"name": "OddError", "text": "text"}
+
+
 def test_groups_and_notes_are_kept() -> None:
     """A group holds its members; notes are printed behind the text."""
     group = ExceptionGroup("several", [ValueError("a"), ExceptionGroup("more", [KeyError("b")])])

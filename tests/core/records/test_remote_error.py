@@ -186,9 +186,10 @@ def test_the_first_cause_of_all_prints_the_traceback_of_the_far_side(link: str) 
     assert str(first.__cause__) == '\n"""\nTraceback: here\n"""'
 
 
-def test_a_formatter_prints_the_traceback_of_the_far_side_first() -> None:
-    """Then the causes, and the exception last, as it would its own."""
-    error = restored({**KEY_ERROR, "cause": {"name": "OSError", "text": "b"}}, "Traceback: here")
+@pytest.mark.parametrize("link", ["cause", "context"])
+def test_a_formatter_prints_the_traceback_of_the_far_side_first(link: str) -> None:
+    """Then what led to the exception, and the exception last, as it would its own."""
+    error = restored({**KEY_ERROR, link: {"name": "OSError", "text": "b"}}, "Traceback: here")
     text = logging.Formatter().formatException((type(error), error, None))
     places = [text.index(part) for part in ("Traceback: here", "OSError: b", "KeyError: 'a'")]
     assert places == sorted(places)

@@ -60,17 +60,14 @@ class _Walk:
     def _members(self, error: BaseException, depth: int) -> list[tuple[str, JSON]]:
         kind = type(error)
         module = _module_of(kind)
-        if module == "builtins":
+        if type(module) is not str or module == "builtins":
             module = None  # what is left out means that
         cause = contained(_get_cause, error)
         is_hidden = cause is not None or contained(_hides_context, error) is not False
         context = None if is_hidden else contained(_get_context, error)
         return [
             ("name", self._text(str.__str__(_qualname_of(kind)))),
-            (
-                "module",
-                self._text(module) if type(module) is str and module != "builtins" else None,
-            ),
+            ("module", self._text(module) if type(module) is str else None),
             ("text", self._text(guarded(str, error))),
             ("notes", [self._text(note) for note in _notes(error)]),
             ("cause", self.describe(cause, depth - 1)),
