@@ -12,6 +12,7 @@ import json
 import logging
 import logging.handlers
 import os
+import re
 import tempfile
 from functools import cache
 from math import isfinite
@@ -31,6 +32,8 @@ from .feed import Feed
 from .guard import limited
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from batchudp_handler.core.records.batch import Batch, Snapshot
 
 __all__ = ["documents", "logger_names", "payloads", "sample_snapshots"]
@@ -188,12 +191,11 @@ def sample_snapshots() -> list[Snapshot]:
 
 # --- what must hold ---------------------------------------------------------------------------
 
-TEXTS = ("name", "levelname", "pathname", "filename", "module", "msg", "processName", "threadName")
+TEXTS = ("name", "levelname", "pathname", "filename", "module", "processName", "threadName")
 WHOLE = ("levelno", "lineno", "process", "thread", "hops")
 REAL = ("created", "msecs", "relativeCreated")
 LONGEST_MARKER = 64
 """Characters that say how much was cut."""
-SCALARS = (str, int, float, bool, type(None))
 
 
 def check_batch(batch: Batch, built: list[logging.LogRecord]) -> None:
@@ -201,6 +203,39 @@ def check_batch(batch: Batch, built: list[logging.LogRecord]) -> None:
     assert len(built) == len(batch) <= LIMITS.records
     assert batch.malformed >= batch.contents.count(None)
     assert len(batch.static_fields) <= LIMITS.extras
+
+
+SPECIAL = re.compile(r"__[^_](.*[^_])?__", re.DOTALL)
+
+
+KINDS = frozenset(
+    {
+        *("builtins", "datetime", "decimal", "fractions", "ipaddress", "pathlib", "uuid"),
+        "batchudp_handler.core.records.shown",
+    }
+)
+"""Modules whose types a value from the network may have."""
+
+
+def check_message(message: object, args: object) -> None:
+    """A text and its arguments, or a structure without any; of known types in either case."""
+    assert type(message) is str or (type(message) in STRUCTURES and not args)
+    assert args is None or type(args) in (tuple, dict)
+    for value in flat((message, args or ())):
+        module = type(value).__module__
+        assert module in KINDS or module.partition(".")[0] in KINDS, type(value)
+
+
+STRUCTURES = (dict, list, tuple, set, frozenset)
+
+
+def flat(value: object) -> Iterator[object]:
+    """Yield a value and everything in it."""
+    yield value
+    if isinstance(value, dict):
+        value = [*value.keys(), *value.values()]
+    for inner in value if isinstance(value, STRUCTURES) else ():
+        yield from flat(inner)
 
 
 def check_record(record: logging.LogRecord) -> None:
@@ -214,14 +249,15 @@ def check_record(record: logging.LogRecord) -> None:
         assert type(attributes[name]) is float, name
         assert isfinite(attributes[name]), name
     assert record.exc_info is None
-    assert record.args is None or type(record.args) is tuple
-    assert all(type(value) in SCALARS for value in record.args or ())
+    check_message(record.msg, record.args)
     for name in ("exc_text", "stack_info"):
         assert attributes[name] is None or type(attributes[name]) is str, name
     for name, value in PROVENANCE.items():
-        assert attributes[name] == value, name
+        assert name in attributes, name  # an extra of this name may stand there
+        assert getattr(record.batchudp, name) == value, name  # type: ignore[attr-defined]
     assert len(record.name) <= LIMITS.name_characters + LONGEST_MARKER
-    assert not any(name.startswith("_") for name in attributes), "a private attribute"
+    special = [name for name in attributes if SPECIAL.fullmatch(name)]
+    assert special == [], "a name that Python itself looks up, when it copies or pickles a record"
     assert callable(record.getMessage)
 
 

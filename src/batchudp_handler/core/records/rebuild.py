@@ -187,8 +187,7 @@ def _restore_exceptions(
 
 def attribute_name(name: str) -> str | None:
     """Return the attribute that an extra of this name becomes; None if it may not become one."""
+    # Python itself looks up names with two underscores on both sides, to copy a record, say
     if name in RESERVED or (name[:2] == "__" == name[-2:]):
-        return (
-            name + "_"
-        )  # a name with two underscores on both sides would change how it is copied
+        return name + "_"
     return name if 0 < len(name) <= MAX_EXTRA_NAME and name.isprintable() else None
