@@ -81,6 +81,10 @@ def start(
 ) -> Callable[..., subprocess.Popen[str]]:
     """Start a program behind the preamble, which ships to the collector or to nobody."""
     monkeypatch.setenv("FORKS", str(FORKS))
+    # a fork while another thread holds coverage's lock leaves a child that waits for ever; and in
+    # a subinterpreter coverage cannot measure, and says so on stderr
+    for name in [name for name in os.environ if name.startswith("COVERAGE")]:
+        monkeypatch.delenv(name)
 
     def start_program(text: str, target: tuple[str, int] | None = None) -> subprocess.Popen[str]:
         text = PREAMBLE + textwrap.dedent(text)
@@ -356,10 +360,7 @@ def test_a_subinterpreter_is_heard(
     """Where daemon threads are not allowed, the callers send."""
     ended = run(
         """
-        import os
         import _interpreters as interpreters
-        for name in [name for name in os.environ if name.startswith("COVERAGE")]:
-            del os.environ[name]  # it cannot measure in a subinterpreter, and says so on stderr
         inner = interpreters.create()
         interpreters.run_string(inner, f'''
         import sys
