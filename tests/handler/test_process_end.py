@@ -270,7 +270,8 @@ def test_daemon_threads_that_log_to_the_end_do_no_harm(run: Callable[..., Ended]
         """
     )
     assert ended.code == 0, ended.err
-    assert len(ended.err.splitlines()) <= 2 + ended.seconds // INTERVAL, ended.err
+    # the first loss, all losses at the end, and what waits when the thread does not stop in time
+    assert len(ended.err.splitlines()) <= 3 + ended.seconds // INTERVAL, ended.err
 
 
 @pytest.mark.parametrize("records", [0, 1, 25])

@@ -109,9 +109,9 @@ class _Workshop:
         notes = description.get("notes")
         for note in notes if isinstance(notes, list) else ():
             error.add_note(_string(note))
-        cause = self.make(description.get("cause"), depth - 1)
-        if cause is not None:  # None would hide the context, too
-            error.__cause__ = cause
+        reason = self.make(description.get("cause"), depth - 1)
+        if reason is not None:  # None would hide the context, too
+            error.__cause__ = reason
         error.__context__ = self.make(description.get("context"), depth - 1)
         return error
 
