@@ -16,38 +16,10 @@ from batchudp_handler.core.payload.limits import DecodeLimits
 from batchudp_handler.core.records import rebuild
 from batchudp_handler.core.records.arrival import Arrival, ArrivedRecord, arrival_of
 from batchudp_handler.core.records.rebuild import attribute_name, records
-from batchudp_handler.core.records.snapshot import Snapshot, snapshot
+from tests.core.records.bench import PROVENANCE, record, ship, taken
 
 if TYPE_CHECKING:
     from batchudp_handler.core.records.batch import Batch
-
-PROVENANCE: dict[str, Any] = {
-    "remote_addr": ("192.0.2.1", 5),
-    "received": 7.25,
-    "authenticated": True,
-}
-
-
-def record(message: object = "hello", *args: object, **attributes: object) -> logging.LogRecord:
-    made = logging.LogRecord("a.b", 20, "/x/y.py", 3, message, args, None, "f")
-    made.__dict__.update(attributes)
-    return made
-
-
-def exception_text(exc_info: Any) -> str:
-    return logging.Formatter().formatException(exc_info)
-
-
-def taken(near: logging.LogRecord, *, relay: bool = False) -> Snapshot:
-    snap = snapshot(near, format_exception=exception_text, relay=relay)
-    assert snap is not None
-    return snap
-
-
-def ship(near: logging.LogRecord, *, relay: bool = False) -> logging.LogRecord:
-    payload = encode_compact([taken(near, relay=relay)], BatchHeader("near", {}))
-    (far,) = records(decode_payload(0, payload, DecodeLimits()), PROVENANCE)
-    return far
 
 
 def test_attributes_at_the_far_side() -> None:

@@ -5,49 +5,16 @@ from __future__ import annotations
 import logging
 import sys
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
-from batchudp_handler.core.payload.codec import BatchHeader, decode_payload, encode_compact
-from batchudp_handler.core.payload.limits import DecodeLimits
 from batchudp_handler.core.records import snapshot as places
 from batchudp_handler.core.records.arrival import Arrival, arrival_of
 from batchudp_handler.core.records.kept import Typed
-from batchudp_handler.core.records.rebuild import records
 from batchudp_handler.core.records.snapshot import MAX_HOPS, capture, completed, render, snapshot
 from batchudp_handler.core.records.weight import LIGHT, Long
-
-if TYPE_CHECKING:
-    from batchudp_handler.core.records.batch import Snapshot
-
-PROVENANCE: dict[str, Any] = {
-    "remote_addr": ("192.0.2.1", 5),
-    "received": 7.25,
-    "authenticated": True,
-}
-
-
-def record(message: object = "hello", *args: object, **attributes: object) -> logging.LogRecord:
-    made = logging.LogRecord("a.b", 20, "/x/y.py", 3, message, args, None, "f")
-    made.__dict__.update(attributes)
-    return made
-
-
-def exception_text(exc_info: Any) -> str:
-    return logging.Formatter().formatException(exc_info)
-
-
-def taken(near: logging.LogRecord, *, relay: bool = False) -> Snapshot:
-    snap = snapshot(near, format_exception=exception_text, relay=relay)
-    assert snap is not None
-    return snap
-
-
-def ship(near: logging.LogRecord, *, relay: bool = False) -> logging.LogRecord:
-    payload = encode_compact([taken(near, relay=relay)], BatchHeader("near", {}))
-    (far,) = records(decode_payload(0, payload, DecodeLimits()), PROVENANCE)
-    return far
+from tests.core.records.bench import PROVENANCE, exception_text, record, ship, taken
 
 
 class Custom(logging.LogRecord):
