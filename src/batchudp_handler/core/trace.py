@@ -33,7 +33,6 @@ EVENTS: Mapping[str, str] = {
     "challenge_received": "A receiver asked for a proof of the sender's address.",
     "answer_ignored": "A datagram was received and not used.",
     "probe_timeout": "Nothing was heard for a while.",
-    "size_changed": "The largest datagram has another size from now on.",
     # the receiving machine; its stream is 0 where there is none
     "datagram_received": "A datagram with a right trailer was read: DATA, or a SYNC.",
     "datagram_refused": "A datagram was refused, by reason.",
