@@ -146,6 +146,7 @@ def test_an_urgent_record_wakes_a_sleeping_reader() -> None:
     buffer.arm(10)
     assert fill(buffer, 1, levelno=ERROR) == [True]
     assert buffer.take_urgency()
+    assert not buffer.take_urgency(), "it is told once"
     assert fill(buffer, 2, levelno=ERROR) == [False]
 
 
